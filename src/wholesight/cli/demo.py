@@ -1,0 +1,54 @@
+"""`wholesight demo`: the whole way on made-up heads, with the commands that one would type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wholesight.errors import UsageError
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")] = Path(
+        "out/demo"
+    ),
+) -> None:
+    """Make heads, train, set the threshold, segment, evaluate: a few minutes on two cores."""
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out}: is there already. Delete it, or choose another --out.")
+    data, model, maps, report = out / "heads", out / "model", out / "maps", out / "report"
+    for words in (
+        ["phantom", str(data), "--normal", "24", "--lesion", "8"],
+        ["check", str(data)],
+        ["fit", str(data), "--recipe", "demo", "--out", str(model)],
+        ["calibrate", str(model), str(data), "--alpha", "0.05"],
+        ["segment", str(model), str(data), "--subset", "test", "--out", str(maps)],
+        ["evaluate", str(maps), str(data), "--subset", "test", "--out", str(report)],
+    ):
+        _run(words)
+    _tell_what_to_open(data, maps, report)
+
+
+def _run(words: list[str]) -> None:
+    """Run one command of the command line in this process, after showing it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from wholesight.cli.main import app
+
+    Console(highlight=False).print(Text(f"\n$ wholesight {' '.join(words)}", "bold"))
+    code = app(words, standalone_mode=False)
+    if code:
+        raise typer.Exit(code)
+
+
+def _tell_what_to_open(data: Path, maps: Path, report: Path) -> None:
+    anomaly = sorted(maps.glob("*_anomaly.nii.gz"))[0]
+    scan = anomaly.name.removesuffix("_anomaly.nii.gz")
+    image = next(data.glob(f"*/{scan}.nii.gz"))
+    typer.echo(f"\nReport:  {report / 'report.html'}")
+    typer.echo("Open these three together in any NIfTI viewer:")
+    for path in (image, anomaly, maps / f"{scan}_mask.nii.gz"):
+        typer.echo(f"  {path}")

@@ -1,0 +1,58 @@
+"""`wholesight fit DATA --recipe R --out MODEL`: train on the normal slices of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wholesight.cli.options import Data, Device, DeviceName, Modality
+
+
+def fit(
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="MODEL", help="Model folder; made, or new.")
+    ],
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A shipped recipe, or a .yaml of your own.")
+    ] = "quick",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=20."),
+    ] = None,
+    modality: Modality = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
+    device: Device = DeviceName.auto,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+) -> None:
+    """Train a recipe on the subjects of `train`; slices with an abnormal voxel are left out."""
+    from rich.console import Console
+
+    from wholesight.datasets import open_dataset
+    from wholesight.datasets.scans import Scans, file_hashes
+
+    # What is wrong with the data is said before torch is loaded, which takes seconds.
+    found = open_dataset(data, modality=modality)
+    cases = found.subset("train")
+    from wholesight.recipe import Recipe
+    from wholesight.training.fit import fit as train
+    from wholesight.training.record import training_data
+
+    console = Console(highlight=False)
+    chosen = Recipe.load(recipe, overrides or ())
+    console.print(f"[bold]{chosen.name}[/]: {chosen.summary}")
+    detector = train(
+        chosen,
+        Scans(cases),
+        out,
+        seed=seed,
+        device=device.value,
+        resume=resume,
+        record={"data": {"layout": found.layout, **training_data(file_hashes(cases))}},
+        console=console,
+    )
+    seconds = detector.record["seconds"]
+    console.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:")
+    console.print(f"  wholesight calibrate {out} {data}", soft_wrap=True)

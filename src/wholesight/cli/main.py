@@ -1,0 +1,82 @@
+"""The command line: one file a command, one place for errors and exit codes.
+
+0 all well · 1 internal fault · 2 usage · 3 no usable input · 4 some cases failed, the rest
+written · 5 output not writable · 6 model refused · 7 all cases failed · 130 stopped by Ctrl-C
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from wholesight.cli.calibrate import calibrate
+from wholesight.cli.check import check
+from wholesight.cli.demo import demo
+from wholesight.cli.evaluate import evaluate
+from wholesight.cli.fit import fit
+from wholesight.cli.info import info
+from wholesight.cli.phantom import phantom
+from wholesight.cli.segment import segment
+from wholesight.errors import WholesightError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order of use.
+for command in (demo, phantom, check, fit, calibrate, segment, evaluate, info):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from wholesight import __version__
+
+        typer.echo(f"wholesight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def wholesight(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Segment anything abnormal in a medical image after seeing only normal ones.
+
+    The way through: check, fit, calibrate, segment, evaluate. `wholesight demo` shows all of it
+    on made-up heads. For research use only; not a medical device.
+    """
+    del version
+
+
+def run() -> None:
+    """Run the command line; a user's mistake ends in one message and an exit code."""
+    try:
+        app()
+    except WholesightError as fault:
+        _say(f"error: {fault}")
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        _say("stopped. What was finished is kept; the same command with --resume goes on, where it "
+             "has that option.")  # fmt: skip
+        sys.exit(130)
+    except Exception as fault:
+        if os.environ.get("WHOLESIGHT_DEBUG"):
+            traceback.print_exc()
+        _say(
+            f"internal fault: {type(fault).__name__}: {fault}\nThis is a bug of wholesight. Please "
+            "report it with the output of the same command under WHOLESIGHT_DEBUG=1."
+        )
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

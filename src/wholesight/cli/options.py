@@ -1,0 +1,33 @@
+"""Options that several commands share, with one wording."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class DeviceName(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder or cases.tsv.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder made by fit.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]
+Modality = Annotated[
+    str | None,
+    typer.Option(help="Which image of each case, where a case has several (flair, t1, ...)."),
+]
+Device = Annotated[
+    DeviceName, typer.Option(help="Where the network runs; auto takes a GPU when there is one.")
+]
+Subset = Annotated[
+    str, typer.Option(help="Split of a data set: train, calibration, validation, test or all.")
+]
+Alpha = Annotated[float, typer.Option(help="Share of a healthy body that may be flagged.")]

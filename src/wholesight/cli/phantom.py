@@ -1,0 +1,21 @@
+"""`wholesight phantom OUT`: made-up heads with made-up lesions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the data set.")],
+    normal: Annotated[int, typer.Option(min=0, help="Heads without a lesion.")] = 24,
+    lesion: Annotated[int, typer.Option(min=0, help="Heads with lesions.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Make a data set of heads with known lesions, in BraTS layout with a split.json."""
+    from wholesight.datasets.phantom import write_phantom
+
+    cases = write_phantom(out, normal=normal, lesion=lesion, seed=seed)
+    typer.echo(f"{len(cases)} heads in {out}. Next:\n  wholesight check {out}")

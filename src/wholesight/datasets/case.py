@@ -1,0 +1,105 @@
+"""A case: one image on disk with what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wholesight.errors import InputError
+from wholesight.io.nifti import read_image, read_mask
+from wholesight.volume import Scan, Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and its masks; nothing is read before `read`.
+
+    Attributes
+    ----------
+    id : unique in its data set; names the outputs.
+    subject : whose image it is. Splits are made of subjects.
+    image : the scan.
+    mask : what is abnormal in it (the truth), or None when nobody has marked it.
+    inside : its body mask, or None when it is to be found from the image.
+    split : train, calibration, validation, test, or None.
+    site : where it was acquired, or None.
+    """
+
+    id: str
+    subject: str
+    image: Path
+    mask: Path | None = None
+    inside: Path | None = None
+    split: str | None = None
+    site: str | None = None
+
+    def read(self) -> Scan:
+        """Read the image and its masks.
+
+        Raises InputError when a file cannot be used, and with code E_GRID when a mask does not
+        lie on the image's grid.
+        """
+        scan, faults = self.attempt()
+        if scan is None:
+            raise faults[0]
+        return scan
+
+    def attempt(self) -> tuple[Scan | None, list[InputError]]:
+        """Read every file of the case and list all that is wrong; no scan when anything is."""
+        faults: list[InputError] = []
+        image = _attempt(read_image, self.image, faults)
+        mask = _attempt(read_mask, self.mask, faults)
+        inside = _attempt(read_mask, self.inside, faults)
+        for role, part, path in (("mask", mask, self.mask), ("body mask", inside, self.inside)):
+            if image and part and not part.same_grid(image):
+                faults.append(_other_grid(role, part, path, image))
+        if inside and not inside.voxels.any():
+            faults.append(
+                InputError(
+                    f"{self.inside}: this body mask marks no voxel. "
+                    "Leave it out, and the body is found from the image.",
+                    code="E_EMPTY",
+                )
+            )
+        if image is None or faults:
+            return None, faults
+        return Scan(image=image, inside=inside, abnormal=mask), []
+
+
+def _attempt(
+    reader: Callable[[Path], Volume], path: Path | None, faults: list[InputError]
+) -> Volume | None:
+    if path is None:
+        return None
+    try:
+        return reader(path)
+    except InputError as fault:
+        faults.append(fault)
+        return None
+
+
+def _other_grid(role: str, part: Volume, path: Path | None, image: Volume) -> InputError:
+    if part.shape != image.shape:
+        what = f"{role} is {_size(part)} voxels but its image {image.name} is {_size(image)}"
+    else:
+        what = (
+            f"{role} has the size of its image {image.name} but lies elsewhere, "
+            f"affine {_rows(part)} against {_rows(image)}"
+        )
+    return InputError(
+        f"{path}: {what}. Resample the mask onto the image's grid first (nearest neighbour).",
+        code="E_GRID",
+    )
+
+
+def _size(volume: Volume) -> str:
+    return "x".join(str(n) for n in volume.shape)
+
+
+def _rows(volume: Volume) -> str:
+    """Write an affine on one line, six significant digits, the constant last row left out."""
+    rows = np.asarray(volume.affine)[:3] + 0.0  # no minus zero
+    return "; ".join(" ".join(f"{value:.6g}" for value in row) for row in rows)

@@ -1,0 +1,190 @@
+"""What is in a data set and what is wrong with it: every file read, everything collected."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from nibabel.orientations import aff2axcodes, io_orientation
+
+from wholesight.datasets.case import Case
+from wholesight.datasets.dataset import survey
+from wholesight.datasets.finding import Finding, count, error, note, some
+from wholesight.datasets.report import NO_SPLIT, Counts, Report
+from wholesight.datasets.split import SPLITS
+from wholesight.volume import Scan, Volume
+
+
+class _Facts(NamedTuple):
+    """What is kept of a case after its voxels are gone."""
+
+    case: Case
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    orientation: str
+    slices: int
+    normal_slices: int
+    lesion_ml: float
+    lesion_outside: bool
+    digest: str
+
+
+def check(
+    path: Path,
+    modality: str | None = None,
+    *,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Read every file of a data set, strictly, and report.
+
+    `on_case(done, all)` is called after each case. Raises UsageError when the modality must be
+    chosen, and InputError when there is no data set here at all.
+    """
+    found = survey(path, modality=modality)
+    facts: list[_Facts] = []
+    findings = list(found.findings)
+    for done, case in enumerate(found.cases, 1):
+        scan, faults = case.attempt()
+        if scan:
+            facts.append(_facts(case, scan))
+        findings += [error(fault.code, case.id, str(fault)) for fault in faults]
+        if on_case:
+            on_case(done, len(found.cases))
+    findings += [*_leaks(facts), *_masks(facts), *_nothing_normal(facts)]
+    return Report(
+        root=str(path),
+        layout=found.layout,
+        usable=len(facts),
+        unusable=len(found.cases) - len(facts),
+        splits=_splits(facts),
+        shapes=_counted(fact.shape for fact in facts),
+        spacings_mm=_counted(fact.spacing_mm for fact in facts),
+        orientations=_counted(fact.orientation for fact in facts),
+        findings=tuple(sorted(findings, key=lambda finding: finding.level)),
+    )
+
+
+def _facts(case: Case, scan: Scan) -> _Facts:
+    image, inside, mask = scan
+    axis = _axial_axis(image)
+    abnormal = mask.voxels if mask else np.zeros(image.shape, bool)
+    across = tuple(other for other in range(3) if other != axis)
+    normal = image.shape[axis] - int(abnormal.any(axis=across).sum()) if mask else 0
+    return _Facts(
+        case=case,
+        shape=image.shape,
+        spacing_mm=tuple(round(mm, 3) for mm in image.spacing_mm),
+        orientation="".join(aff2axcodes(image.affine)),
+        slices=image.shape[axis],
+        normal_slices=normal,
+        lesion_ml=float(abnormal.sum() * image.voxel_mm3 / 1000),
+        lesion_outside=bool(inside and (abnormal & ~inside.voxels).any()),
+        digest=_digest(image),
+    )
+
+
+def _axial_axis(volume: Volume) -> int:
+    """Return the array axis that runs most nearly from foot to head."""
+    return int(np.flatnonzero(io_orientation(volume.affine)[:, 0] == 2)[0])
+
+
+def _digest(volume: Volume) -> str:
+    """Hash the voxels, so that a copy that was compressed again is found too."""
+    content = hashlib.sha256(repr(volume.shape).encode())
+    content.update(np.ascontiguousarray(volume.voxels.T).data)
+    return content.hexdigest()
+
+
+def _splits(facts: list[_Facts]) -> dict[str, Counts]:
+    by_split: dict[str, list[_Facts]] = defaultdict(list)
+    for fact in facts:
+        by_split[fact.case.split or NO_SPLIT].append(fact)
+    return {name: _counts(by_split[name]) for name in (*SPLITS, NO_SPLIT) if name in by_split}
+
+
+def _counts(facts: list[_Facts]) -> Counts:
+    return Counts(
+        cases=len(facts),
+        subjects=len({fact.case.subject for fact in facts}),
+        slices=sum(fact.slices for fact in facts),
+        normal_slices=sum(fact.normal_slices for fact in facts),
+        unmarked_slices=sum(fact.slices for fact in facts if fact.case.mask is None),
+        lesion_ml=round(sum(fact.lesion_ml for fact in facts), 3),
+    )
+
+
+def _counted(values: Iterable[Any]) -> dict[Any, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _leaks(facts: list[_Facts]) -> list[Finding]:
+    """Find images that are one and the same under different names."""
+    same: dict[str, list[Case]] = defaultdict(list)
+    for fact in facts:
+        same[fact.digest].append(fact.case)
+    findings = []
+    for first, *others in same.values():
+        if not others:
+            continue
+        names = some(case.id for case in (first, *others))
+        differ = any((c.subject, c.split) != (first.subject, first.split) for c in others)
+        if differ:
+            text = (
+                f"{names}: the same voxels as two subjects or in two splits, so a network would be "
+                "judged on what it learnt from. Keep one of them."
+            )
+            findings.append(error("E_LEAK", first.id, text))
+        else:
+            findings.append(note("N_DUPLICATE", first.id, f"{names}: the same voxels."))
+    return findings
+
+
+def _masks(facts: list[_Facts]) -> list[Finding]:
+    without: dict[str, list[str]] = defaultdict(list)
+    for fact in facts:
+        if fact.case.mask is None and fact.case.split:
+            without[fact.case.split].append(fact.case.id)
+    findings = [
+        note(
+            "N_NO_MASK",
+            split,
+            f"{count(len(without[split]), 'case')} of {split} without a mask "
+            f"({some(without[split])}): {_MEANS[split]}.",
+        )
+        for split in SPLITS
+        if split in without
+    ]
+    outside = [fact.case.id for fact in facts if fact.lesion_outside]
+    if outside:
+        text = (
+            f"{count(len(outside), 'case')} with abnormal voxels outside the body mask "
+            f"({some(outside)}): they are not scored. Are the body masks right?"
+        )
+        findings.append(note("N_OUTSIDE", "inside", text))
+    return findings
+
+
+# What a missing mask means, by split.
+_MEANS = {
+    "train": "every slice is taken as normal",
+    "calibration": "every slice is taken as normal",
+    "validation": "nothing to score against",
+    "test": "nothing to score against",
+}
+
+
+def _nothing_normal(facts: list[_Facts]) -> list[Finding]:
+    return [
+        error(
+            "E_NO_NORMAL",
+            split,
+            f"{split}: every slice is marked abnormal, so there is nothing to learn from. "
+            "Add normal scans, or scans with normal slices.",
+        )
+        for split, counts in _splits(facts).items()
+        if split in ("train", "calibration") and counts.slices == counts.abnormal_slices
+    ]

@@ -1,0 +1,54 @@
+"""Intensity itself as the anomaly map: the floor that every method has to pass.
+
+Axes: b slices, c channels, H W slice pixels.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from wholesight.methods.method import LossTerms, Method
+
+
+class SmoothedIntensity(Method):
+    """The prepared slice, smoothed inside the body. Nothing is trained.
+
+    sigma_px : of the Gaussian, in slice pixels; 0 leaves the slice as it is. Smoothing is
+    normalised by the body, so that the dark background does not leak in at the rim.
+    Bright lesions only, by construction: on FLAIR that is most of what there is to find.
+    """
+
+    reference: ClassVar[str] = (
+        "Meissen et al.: Challenging current semi-supervised anomaly segmentation methods for "
+        "brain MRI. BrainLes 2021 (intensity baselines)."
+    )
+    trainable: ClassVar[bool] = False
+
+    def __init__(self, *, sigma_px: float = 4.0) -> None:
+        super().__init__()
+        if sigma_px < 0:
+            raise ValueError(f"sigma_px is {sigma_px}, legal is 0 or more")
+        self.sigma_px = sigma_px
+
+    def loss(
+        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
+    ) -> LossTerms:
+        """Return zero: there is nothing to learn."""
+        del inside, epoch
+        return LossTerms(slices.new_zeros(()), {})
+
+    def anomaly_map(
+        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
+    ) -> Float[Tensor, "b 1 H W"]:
+        weight = inside.float().cpu().numpy()
+        image = slices.mean(dim=1, keepdim=True).cpu().numpy() * weight
+        sigma = (0, 0, self.sigma_px, self.sigma_px)
+        covered = gaussian_filter(weight, sigma)
+        smoothed = gaussian_filter(image, sigma) / np.maximum(covered, 1e-6) * weight
+        return torch.from_numpy(smoothed).to(slices)

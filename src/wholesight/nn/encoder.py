@@ -1,0 +1,66 @@
+"""ResNet-18-style encoder whose four stages can all be looked at.
+
+Axes: b slices, c channels, H W slice pixels, h w feature pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wholesight.nn.blocks import ResidualBlock
+
+STAGES = 4
+# How much smaller the first stage's features are than the slice.
+STEM_STRIDE = {"conv-pool": 4, "conv": 2}
+Stem = Literal["conv-pool", "conv"]
+
+
+class Stages(NamedTuple):
+    """Outputs of the four residual stages; each halves the size of the one before."""
+
+    first: Float[Tensor, "b c1 h1 w1"]
+    second: Float[Tensor, "b c2 h2 w2"]
+    third: Float[Tensor, "b c3 h3 w3"]
+    fourth: Float[Tensor, "b c4 h4 w4"]
+
+
+class ResNetEncoder(nn.Module):
+    """Stem and four stages of two residual blocks, with width, 2, 4 and 8 times the width.
+
+    stem "conv-pool": 7x7 convolution of stride 2, then max pooling (BMVC 2021 code);
+    "conv": the convolution alone, features twice as large (MedIA 2022 code).
+    """
+
+    def __init__(self, *, channels: int, width: int, stem: Stem) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        if stem == "conv-pool":
+            layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+        self.stem = nn.Sequential(*layers)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                ResidualBlock(before, after, stride=1 if stage == 0 else 2),
+                ResidualBlock(after, after),
+            )
+            for stage, (before, after) in enumerate(
+                [(width, width), (width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)]
+            )
+        )
+        self.stride = STEM_STRIDE[stem] * 2 ** (STAGES - 1)
+        self.channels_out = 8 * width
+
+    def forward(self, slices: Float[Tensor, "b c H W"]) -> Stages:
+        """Return the features after every stage."""
+        features = self.stem(slices)
+        outputs = []
+        for stage in self.stages:
+            features = stage(features)
+            outputs.append(features)
+        return Stages(*outputs)

@@ -1,0 +1,80 @@
+"""A variational autoencoder whose encoder can be looked into.
+
+Axes: b slices, c channels, z latent dimensions, H W slice pixels.
+Reference: Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wholesight.nn.decoder import ResidualDecoder
+from wholesight.nn.encoder import ResNetEncoder, Stages, Stem
+
+
+class Encoding(NamedTuple):
+    """q(z|x) as mean and log variance, and the encoder's stages that led to it."""
+
+    stages: Stages
+    mean: Float[Tensor, "b z"]
+    log_variance: Float[Tensor, "b z"]
+
+
+class VAE(nn.Module):
+    """Encoder, dense latent, decoder.
+
+    size : pixels along a slice's side, a multiple of the encoder's stride (32 with the stem
+    "conv-pool", 16 with "conv"). channels : of a slice. width : channels of the first stage, 64
+    as published. latent : dimensions, 32 as published. width_top : maps at the decoder's top,
+    256 as published.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        channels: int = 1,
+        width: int = 64,
+        latent: int = 32,
+        width_top: int = 256,
+        stem: Stem = "conv-pool",
+    ) -> None:
+        super().__init__()
+        if min(size, channels, width, latent, width_top) < 1:
+            raise ValueError("size, channels, width, latent and width_top must be at least 1")
+        self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem)
+        stride = self.encoder.stride
+        if size % stride:
+            raise ValueError(f"size {size} is not a multiple of {stride}, the stride of '{stem}'")
+        size_top = size // stride
+        dense = self.encoder.channels_out * size_top**2
+        self.mean = nn.Linear(dense, latent)
+        self.log_variance = nn.Linear(dense, latent)
+        self.decoder = ResidualDecoder(
+            channels=channels,
+            latent=latent,
+            width_top=width_top,
+            size_top=size_top,
+            blocks=stride.bit_length() - 1,
+        )
+
+    def encode(self, slices: Float[Tensor, "b c H W"]) -> Encoding:
+        """Return q(z|x) and the stages' features, connected in the graph."""
+        stages = self.encoder(slices)
+        flat = stages.fourth.flatten(1)
+        return Encoding(stages, self.mean(flat), self.log_variance(flat))
+
+    def decode(self, latent: Float[Tensor, "b z"]) -> Float[Tensor, "b c H W"]:
+        """Return logits of the reconstruction."""
+        return self.decoder(latent)
+
+    def sample(self, encoding: Encoding) -> Float[Tensor, "b z"]:
+        """Draw z ~ q(z|x) with the reparametrisation; the mean itself in eval mode."""
+        if not self.training:
+            return encoding.mean
+        spread = torch.exp(0.5 * encoding.log_variance)
+        return encoding.mean + spread * torch.randn_like(spread)

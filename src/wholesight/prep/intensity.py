@@ -1,0 +1,151 @@
+"""Intensities to a scale that scans share. The background becomes exactly 0.
+
+Axes: x y z, canonical. What is fitted is fitted on normal slices, then frozen and saved.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from skimage.exposure import match_histograms
+
+from wholesight.errors import InputError, ModelError
+
+
+class Intensity(ABC):
+    """A map of intensities. `learns` says whether `fit` needs to see normal slices at all."""
+
+    learns: ClassVar[bool] = False
+
+    @abstractmethod
+    def values(self, values: np.ndarray) -> np.ndarray:
+        """Map the body's values (n,) of one scan to the shared scale, float32 (n,)."""
+
+    def fit(self, normal_slices: Sequence[np.ndarray]) -> None:  # noqa: B027 - most learn nothing
+        """Learn from the body values (n,) of each normal training slice."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what was learned, to be saved with the model."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:  # noqa: B027 - see fit
+        """Take over what was learned."""
+
+    def __call__(self, voxels: np.ndarray, body: np.ndarray) -> np.ndarray:
+        """Map a scan (x, y, z) inside its body (bool); 0 outside. Returns float32."""
+        out = np.zeros(voxels.shape, np.float32)
+        out[body] = self.values(voxels[body])
+        return out
+
+
+class Maximum(Intensity):
+    """Divide by the scan's maximum (BMVC 2021 preprocessing). Result in [0, 1]."""
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        values = values - min(float(values.min()), 0.0)
+        return (values / _positive(float(values.max()), "maximum")).astype(np.float32)
+
+
+class Percentile(Intensity):
+    """Percentiles `low` and `high` of the body become 0 and 1; beyond them is clipped."""
+
+    def __init__(self, *, low: float = 0.5, high: float = 99.5) -> None:
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"low {low} and high {high}: legal is 0 <= low < high <= 100")
+        self.low = low
+        self.high = high
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        low, high = np.percentile(values, [self.low, self.high])
+        scaled = (values - low) / _positive(float(high - low), "range between the percentiles")
+        return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+class Mode(Intensity):
+    """Divide by the histogram's mode in the body, on FLAIR the bulk of grey and white matter.
+
+    top : how many modes become 1; brighter is clipped to 1. None leaves the quotient as it is.
+    """
+
+    def __init__(self, *, top: float | None = 3.0) -> None:
+        if top is not None and top <= 0:
+            raise ValueError(f"top is {top}, legal is top > 0 or none")
+        self.top = top
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        quotient = values / _positive(histogram_mode(values), "mode of the histogram")
+        if self.top is None:
+            return quotient.astype(np.float32)
+        return np.clip(quotient / self.top, 0, 1).astype(np.float32)
+
+
+class HistogramMatch(Intensity):
+    """Match the body's histogram to one reference slice, then divide by the reference's maximum.
+
+    The published preprocessing (BMVC 2021 code); there the reference is picked by hand, here it is
+    the normal training slice whose median is the median of all, so that nothing is left to chance.
+    """
+
+    learns: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.reference: np.ndarray | None = None
+
+    def fit(self, normal_slices: Sequence[np.ndarray]) -> None:
+        medians = [float(np.median(values)) for values in normal_slices]
+        middle = int(np.argsort(medians, kind="stable")[len(medians) // 2])
+        self.reference = np.sort(normal_slices[middle]).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {} if self.reference is None else {"reference": self.reference}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        self.reference = state.get("reference")
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        if self.reference is None:
+            raise ModelError(
+                "intensity histogram-match has no reference slice yet. Run: wholesight fit"
+            )
+        matched = match_histograms(values, self.reference)
+        return (matched / _positive(float(self.reference.max()), "reference")).astype(np.float32)
+
+
+def histogram_mode(values: np.ndarray) -> float:
+    """Return the value where the smoothed histogram of positive values is highest.
+
+    256 bins up to the 99.5th percentile, smoothed over about three of them: fine enough for 8-bit
+    scans, coarse enough that one crowded grey level is not mistaken for a tissue.
+
+    >>> rng = np.random.default_rng(0)
+    >>> abs(histogram_mode(rng.normal(100, 10, 20_000)) - 100) < 3
+    True
+    """
+    positive = values[values > 0]
+    if not positive.size:
+        return 0.0
+    counts, edges = np.histogram(positive, bins=256, range=(0, np.percentile(positive, 99.5)))
+    peak = int(np.argmax(gaussian_filter1d(counts.astype(float), sigma=3)))
+    return float(edges[peak : peak + 2].mean())
+
+
+def _positive(scale: float, what: str) -> float:
+    if not np.isfinite(scale) or scale <= 0:
+        raise InputError(
+            f"the {what} of the body is {scale:g}, so intensities cannot be scaled. "
+            "Is the scan constant, or the body mask wrong?",
+            code="E_INTENSITY",
+        )
+    return scale
+
+
+INTENSITIES: Final[dict[str, type[Intensity]]] = {
+    "maximum": Maximum,
+    "percentile": Percentile,
+    "mode": Mode,
+    "histogram-match": HistogramMatch,
+}

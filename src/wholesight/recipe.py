@@ -1,0 +1,245 @@
+"""A recipe file <-> the objects it describes.
+
+A constructor's signature is the schema: a mapping's keys are its keyword arguments, `kind` picks
+the class from a registry, and what the annotation is decides how a value is read. Nothing about a
+particular class stands here, so a new class is one registry line. Unknown keys are errors, and the
+resolved recipe, with every default written out, is what is saved with a model.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from wholesight.attention import ATTENTIONS, Attention
+from wholesight.cleanup import Cleanup
+from wholesight.errors import RecipeError, nearest
+from wholesight.methods import METHODS
+from wholesight.methods.method import Method
+from wholesight.objective.constraints import CONSTRAINTS, Constraint
+from wholesight.objective.penalties import PENALTIES, Penalty
+from wholesight.prep.body import BODIES, Body
+from wholesight.prep.chain import Prep
+from wholesight.prep.intensity import INTENSITIES, Intensity
+
+# What `kind` chooses among.
+REGISTRIES: Final[dict[type, dict[str, Any]]] = {
+    Attention: ATTENTIONS,
+    Body: BODIES,
+    Constraint: CONSTRAINTS,
+    Intensity: INTENSITIES,
+    Method: METHODS,
+    Penalty: PENALTIES,
+}
+
+# Stated once at the top of a recipe and handed to every part that asks for it.
+SHARED: Final = ("size", "channels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a method is trained. Adam; the batch order follows from the seed.
+
+    epochs : passes over the normal training slices. min_body_share : slices whose body fills less
+    of the field are left out of training (the crown and the base hold little but their rim).
+    gradient_clip : largest norm of the gradient, none for no clipping.
+    """
+
+    epochs: int
+    batch: int = 16
+    learning_rate: float = 1e-3
+    gradient_clip: float | None = None
+    min_body_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0:
+            raise ValueError("legal is epochs >= 1, batch >= 2 (batch norm), learning_rate > 0")
+        if self.gradient_clip is not None and self.gradient_clip <= 0:
+            raise ValueError(f"gradient_clip is {self.gradient_clip}, legal is > 0 or none")
+        if not 0 <= self.min_body_share < 1:
+            raise ValueError(f"min_body_share is {self.min_body_share}, legal is 0 <= share < 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything a detector is made of, and how to train it.
+
+    resolved : the recipe as plain data with every default written out; `Recipe.from_dict` of it
+    gives the same recipe.
+    """
+
+    name: str
+    summary: str
+    prep: Prep
+    method: Method
+    training: Training
+    cleanup: Cleanup
+    resolved: dict[str, Any]
+
+    @classmethod
+    def from_dict(cls, spec: Mapping[str, Any]) -> Recipe:
+        """Build a recipe. Raises RecipeError that names the key, the value and the legal ones."""
+        keys = ("name", "summary", *SHARED, "prep", "method", "training", "cleanup")
+        _refuse_unknown(spec, keys, "recipe")
+        builder = _Builder({key: spec[key] for key in SHARED if key in spec})
+        parts, resolved = (
+            {},
+            {key: spec[key] for key in ("name", "summary", *SHARED) if key in spec},
+        )
+        for key, kind in (
+            ("prep", Prep),
+            ("method", Method),
+            ("training", Training),
+            ("cleanup", Cleanup),
+        ):
+            parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
+        return cls(
+            name=str(spec.get("name", "unnamed")),
+            summary=str(spec.get("summary", "")),
+            resolved=resolved,
+            **parts,
+        )
+
+    @classmethod
+    def load(cls, name: str, overrides: Sequence[str] = ()) -> Recipe:
+        """Load a shipped recipe by name or a recipe file by path, with `key=value` overrides."""
+        spec = _read(_locate(name))
+        for override in overrides:
+            _override(spec, override)
+        return cls.from_dict(spec)
+
+
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with wholesight, by name."""
+    here = Path(__file__).parent
+    # In the wheel they lie inside the package, in a checkout beside `src`.
+    folder = next(path for path in (here / "recipes", here.parents[1] / "recipes") if path.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+class _Builder:
+    """Builds objects from plain data by the annotations of their constructors."""
+
+    def __init__(self, shared: Mapping[str, Any]) -> None:
+        self.shared = shared
+
+    def build(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
+        """Return the object and its resolved plain form."""
+        if annotation in REGISTRIES:
+            return self._choose(REGISTRIES[annotation], value, key)
+        if typing.get_origin(annotation) is Sequence:
+            return self._list(typing.get_args(annotation)[0], value, key)
+        if inspect.isclass(annotation) and annotation.__module__.startswith("wholesight."):
+            return self._construct(annotation, value, key)
+        return self._plain(annotation, value, key)
+
+    def _choose(self, registry: dict[str, Any], value: Any, key: str) -> tuple[Any, Any]:
+        options = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(options, Mapping) or "kind" not in options:
+            raise RecipeError(f"{key}: 'kind' is missing. Legal: {', '.join(sorted(registry))}.")
+        kind = options["kind"]
+        if kind not in registry:
+            raise RecipeError(f"{key}.kind: '{kind}' is unknown. {nearest(str(kind), registry)}")
+        rest = {name: option for name, option in options.items() if name != "kind"}
+        built, resolved = self._construct(registry[kind], rest, key)
+        return built, {"kind": kind, **resolved}
+
+    def _list(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise RecipeError(f"{key}: a list is needed here, not {value!r}.")
+        pairs = [self.build(annotation, item, f"{key}.{n}") for n, item in enumerate(value)]
+        return [built for built, _ in pairs], [resolved for _, resolved in pairs]
+
+    def _construct(self, cls: Any, value: Any, key: str) -> tuple[Any, Any]:
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{key}: options are needed here, not {value!r}.")
+        parameters = _parameters(cls)
+        _refuse_unknown(value, parameters, key)
+        arguments, resolved = {}, {}
+        for name, (annotation, default) in parameters.items():
+            option = value.get(name, self.shared.get(name, default))
+            if option is inspect.Parameter.empty:
+                raise RecipeError(f"{key}.{name} is missing, and has no default.")
+            arguments[name], plain = self.build(annotation, option, f"{key}.{name}")
+            if name not in self.shared or name in value:
+                resolved[name] = plain
+        try:
+            return cls(**arguments), resolved
+        except ValueError as fault:
+            raise RecipeError(f"{key}: {fault}.") from fault
+
+    def _plain(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
+        try:
+            read = TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as fault:
+            reason = "; ".join(error["msg"] for error in fault.errors()[:2])
+            raise RecipeError(f"{key}: {value!r} is not legal. {reason}.") from fault
+        return read, read
+
+
+def _parameters(cls: Any) -> dict[str, tuple[Any, Any]]:
+    """Return each constructor argument with its annotation and default."""
+    signature = inspect.signature(cls)
+    hints = typing.get_type_hints(cls.__init__)
+    return {
+        name: (hints[name], parameter.default) for name, parameter in signature.parameters.items()
+    }
+
+
+def _refuse_unknown(given: Mapping[str, Any], legal: Any, key: str) -> None:
+    for name in given:
+        if name not in legal:
+            raise RecipeError(f"{key}: '{name}' is unknown. {nearest(str(name), legal)}")
+
+
+def _locate(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such recipe file. Check the path.")
+        return path
+    recipes = shipped()
+    if name not in recipes:
+        raise RecipeError(
+            f"'{name}' is no shipped recipe. {nearest(name, recipes)} "
+            "A recipe file of your own ends in .yaml."
+        )
+    return recipes[name]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise RecipeError(f"{path}: cannot be read as YAML ({fault}).") from fault
+    if not isinstance(spec, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping with the keys prep, method, training.")
+    return {"name": path.stem, **spec}
+
+
+def _override(spec: dict[str, Any], override: str) -> None:
+    """Apply one `--set a.b.0.c=value`; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: write key=value, for instance training.epochs=20.")
+    *parents, last = key.split(".")
+    place: Any = spec
+    for parent in parents:
+        try:
+            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+        except (ValueError, IndexError) as fault:
+            raise RecipeError(f"--set {key}: there is no entry '{parent}' in this list.") from fault
+        if not isinstance(place, dict | list):
+            raise RecipeError(f"--set {key}: '{parent}' is a value, it has no options.")
+    try:
+        parsed = yaml.safe_load(value)
+        place[int(last) if isinstance(place, list) else last] = parsed
+    except (ValueError, IndexError, yaml.YAMLError) as fault:
+        raise RecipeError(f"--set {override}: cannot be applied ({fault}).") from fault

@@ -1,0 +1,75 @@
+"""The normal slices that a method learns from, in an order that follows from seed and epoch.
+
+Axes: n slices, c channels, H W slice pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from wholesight.errors import InputError
+from wholesight.prep.chain import Prep
+from wholesight.volume import Scan
+
+
+class NormalSlices(NamedTuple):
+    """Prepared normal slices of all training scans: pixels (n, c, H, W), inside (n, 1, H, W)."""
+
+    pixels: Tensor
+    inside: Tensor
+
+    @classmethod
+    def of(cls, prep: Prep, scans: Iterable[Scan], *, min_body_share: float) -> NormalSlices:
+        """Prepare the scans and keep normal slices whose body fills enough of the field.
+
+        Raises InputError E_NO_NORMAL when none is left.
+        """
+        pixels, inside = [], []
+        for scan in scans:
+            prepared = prep.forward(scan)
+            enough = prepared.inside.mean(axis=(1, 2, 3)) > min_body_share
+            keep = prepared.normal & enough
+            pixels.append(prepared.pixels[keep])
+            inside.append(prepared.inside[keep])
+        if not sum(len(part) for part in pixels):
+            raise InputError(
+                "No normal slice is left to train on: every slice of the training scans has an "
+                "abnormal voxel or hardly any body. Add scans, or see wholesight check DATA.",
+                code="E_NO_NORMAL",
+            )
+        return cls(
+            torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(inside))
+        )
+
+    def loader(self, *, batch: int, seed: int) -> tuple[DataLoader, EpochShuffle]:
+        """Return a loader of full batches, and the sampler to be told each epoch's number."""
+        dataset = TensorDataset(self.pixels, self.inside)
+        order = EpochShuffle(len(dataset), seed=seed)
+        batch = min(batch, len(dataset))
+        return DataLoader(dataset, batch, sampler=order, drop_last=True), order
+
+
+class EpochShuffle(Sampler[int]):
+    """A new order every epoch, the same whether training was resumed or not."""
+
+    def __init__(self, length: int, *, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        return iter(rng.permutation(self.length).tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order; Lightning calls this before each epoch."""
+        self.epoch = epoch

@@ -1,0 +1,141 @@
+"""Fit a recipe to the normal slices of scans, and save what comes of it as a model folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+
+from wholesight.detector import Detector, device_name
+from wholesight.errors import ModelError, UsageError
+from wholesight.io.files import make_folder
+from wholesight.recipe import Recipe
+from wholesight.training.data import NormalSlices
+from wholesight.training.history import EpochProgress, History, draw_curve
+from wholesight.training.module import MethodModule
+from wholesight.training.record import software
+from wholesight.volume import Scan
+
+CHECKPOINT: Final = "last.ckpt"
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def fit(
+    recipe: Recipe,
+    scans: Iterable[Scan],
+    out: Path,
+    *,
+    seed: int = 0,
+    device: Device = "auto",
+    resume: bool = False,
+    record: dict[str, Any] | None = None,
+    console: Console | None = None,
+) -> Detector:
+    """Train on the normal slices of the scans and save the model folder `out`.
+
+    scans : iterated over once or twice, so a lazy reader keeps one scan in memory at a time.
+    record : what else record.json should say, such as the data's hashes. console : where progress
+    goes; None is silent. Raises UsageError when `out` holds a finished model, ModelError when there
+    is nothing to resume, InputError when no normal slice is left.
+    """
+    _require_free(out, resume=resume)
+    folder = make_folder(out / "training")
+    started, clock = datetime.now(UTC), time.monotonic()
+    torch.manual_seed(seed)
+    recipe.prep.fit(scans)
+    slices = NormalSlices.of(recipe.prep, scans, min_body_share=recipe.training.min_body_share)
+    if console:
+        console.print(f"{len(slices.pixels)} normal slices to learn from")
+    rows: list[dict[str, float]] = []
+    if recipe.method.trainable:
+        rows = _train(recipe, slices, folder, seed, device, resume, console)
+        draw_curve(rows, out / "learning-curve.png")
+    detector = Detector(
+        recipe=recipe,
+        record={
+            "recipe": recipe.name,
+            "seed": seed,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 1),
+            "normal_slices": len(slices.pixels),
+            "last_epoch": rows[-1] if rows else {},
+            **software(),
+            **(record or {}),
+        },
+    ).save(out)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return detector
+
+
+def _require_free(out: Path, *, resume: bool) -> None:
+    if (out / "record.json").exists():
+        raise UsageError(
+            f"{out}: already holds a finished model. Choose another --out, or delete the folder."
+        )
+    begun = (out / "training" / CHECKPOINT).exists()
+    if begun and not resume:
+        raise UsageError(
+            f"{out}: holds a training that was interrupted. Add --resume to go on with it, or "
+            "choose another --out, or delete the folder."
+        )
+    if resume and not begun:
+        raise ModelError(f"{out}: there is nothing to resume. Run without --resume.")
+
+
+def _train(
+    recipe: Recipe,
+    slices: NormalSlices,
+    folder: Path,
+    seed: int,
+    device: Device,
+    resume: bool,
+    console: Console | None,
+) -> list[dict[str, float]]:
+    """Run Lightning's trainer; returns the history's rows."""
+    plan = recipe.training
+    loader, _ = slices.loader(batch=plan.batch, seed=seed)
+    history = History(folder)
+    keep = ModelCheckpoint(
+        dirpath=folder, save_last=True, save_top_k=0, enable_version_counter=False
+    )
+    progress = [EpochProgress(plan.epochs, console)] if console else []
+    with _quiet():
+        trainer = pl.Trainer(
+            max_epochs=plan.epochs,
+            accelerator="gpu" if device_name(device) == "cuda" else "cpu",
+            devices=1,
+            callbacks=[history, keep, *progress],
+            gradient_clip_val=plan.gradient_clip,
+            deterministic="warn",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+        trainer.fit(
+            MethodModule(recipe.method, plan, seed=seed),
+            loader,
+            ckpt_path=folder / CHECKPOINT if resume else None,
+            # A checkpoint is unpickled by torch; weights_only admits plain data alone.
+            weights_only=True,
+        )
+    return history.rows
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - used as a word: with _quiet()
+    """Keep Lightning's advice to programmers from users."""
+
+    def __enter__(self) -> Any:
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        entered = super().__enter__()
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        return entered

@@ -1,0 +1,58 @@
+"""A method as Lightning trains it."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from wholesight.errors import WholesightError
+from wholesight.methods.method import LossTerms, Method
+from wholesight.recipe import Training
+
+
+class DivergedError(WholesightError):
+    """A term of the loss is NaN or infinite."""
+
+
+class MethodModule(pl.LightningModule):
+    """One optimiser step a batch; every named part of the loss goes into the log."""
+
+    def __init__(self, method: Method, training: Training, *, seed: int) -> None:
+        super().__init__()
+        self.method = method
+        self.training_plan = training
+        self.seed = seed
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the epoch, so that a resumed run draws what an uninterrupted one would."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch of (pixels, inside)."""
+        pixels, inside = batch
+        epoch = self.current_epoch + batch_idx / max(self.trainer.num_training_batches, 1)
+        terms = self.method.loss(pixels, inside, epoch)
+        self._require_finite(terms)
+        parts = {"loss": terms.total, **terms.parts}
+        self.log_dict(
+            {name: part.detach() for name, part in parts.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(pixels),
+        )
+        return terms.total
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with the recipe's learning rate (as published)."""
+        return torch.optim.Adam(self.method.parameters(), lr=self.training_plan.learning_rate)
+
+    def _require_finite(self, terms: LossTerms) -> None:
+        if torch.isfinite(terms.total):
+            return
+        bad = [name for name, part in terms.parts.items() if not torch.isfinite(part)]
+        raise DivergedError(
+            f"Training stopped in epoch {self.current_epoch}: {', '.join(bad) or 'the loss'} is "
+            "not finite. Lower training.learning_rate or the weight of that term, or set "
+            "training.gradient_clip."
+        )
