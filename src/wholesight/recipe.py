@@ -9,11 +9,12 @@ resolved recipe, with every default written out, is what is saved with a model.
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -47,7 +48,8 @@ SHARED: Final = ("size", "channels")
 class Training:
     """How a method is trained. Adam; the batch order follows from the seed.
 
-    epochs : passes over the normal training slices. min_body_share : slices whose body fills less
+    epochs : passes over the normal training slices. decay : of the learning rate, "cosine" to zero
+    at the last epoch or "none" (as published). min_body_share : slices whose body fills less
     of the field are left out of training (the crown and the base hold little but their rim).
     gradient_clip : largest norm of the gradient, none for no clipping.
     """
@@ -55,6 +57,7 @@ class Training:
     epochs: int
     batch: int = 16
     learning_rate: float = 1e-3
+    decay: Literal["none", "cosine"] = "none"
     gradient_clip: float | None = None
     min_body_share: float = 0.05
 
@@ -65,6 +68,12 @@ class Training:
             raise ValueError(f"gradient_clip is {self.gradient_clip}, legal is > 0 or none")
         if not 0 <= self.min_body_share < 1:
             raise ValueError(f"min_body_share is {self.min_body_share}, legal is 0 <= share < 1")
+
+    def rate(self, epoch: float) -> float:
+        """Return the learning rate at a (fractional) epoch."""
+        if self.decay == "none":
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
 
 
 @dataclass(frozen=True, kw_only=True)

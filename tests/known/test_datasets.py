@@ -41,12 +41,12 @@ def test_brats_cases_are_sorted_and_read(tiny_brats):
 
 
 def test_brats_one_level_deeper_with_hyphens_and_plain_files(tmp_path):
-    for case in ("HGG/p-1/p-1-t2f.nii", "LGG/p-2/p-2-t2f.nii", "LGG/p-2/p-2-seg.nii"):
+    for case in ("HGG/p-2/p-2-t2f.nii", "HGG/p-2/p-2-seg.nii", "LGG/p-1/p-1-t2f.nii"):
         (tmp_path / case).parent.mkdir(parents=True, exist_ok=True)
         nifti.write(Volume(np.arange(8.0).reshape(2, 2, 2)), tmp_path / case)
     first, second = open_dataset(tmp_path).cases
     assert (first.id, first.mask, second.id) == ("p-1", None, "p-2")
-    assert second.mask == tmp_path / "LGG/p-2/p-2-seg.nii"
+    assert second.mask == tmp_path / "HGG/p-2/p-2-seg.nii"
 
 
 def test_brats_body_mask(tiny_brats):
@@ -74,8 +74,8 @@ def test_several_modalities_must_be_chosen_from(tiny_brats):
 
 def test_a_repeat_deeper_down_is_left_out_and_said(tiny_brats):
     root = tiny_brats({"train": ["a", "b"]})
-    (root / "aa_first").mkdir()  # before the case in the order of names
-    shutil.copytree(root / "a", root / "aa_first" / "a")
+    (root / "aa").mkdir()  # before the case in the order of names
+    shutil.copytree(root / "b", root / "aa" / "b")
     found = open_dataset(root)
     assert [case.image.parent for case in found.cases] == [root / "a", root / "b"]
     assert codes(found) == ["N_DUPLICATE"]

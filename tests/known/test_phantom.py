@@ -120,16 +120,14 @@ class TestLesion:
         # and not by a hair: by more than the step of the file's whole numbers
         assert np.abs(with_lesion - signal)[mask].min() > 1 / 250
 
-    def test_outside_the_mask_the_scan_is_the_healthy_one_bit_for_bit(self):
-        pushed = {}
-        for seed in range(6):
-            sick = phantom_head(rng(seed), lesion=True, grid=COARSE)
-            healthy = phantom_head(rng(seed), lesion=False, grid=COARSE)
-            pushed[seed] = sick.facts["lesion"]["push_mm"] > 0
-            np.testing.assert_array_equal(sick.image > 0, healthy.image > 0)
-            elsewhere = (sick.image != healthy.image) & ~sick.abnormal
-            assert elsewhere.any() == pushed[seed]
-        assert set(pushed.values()) == {True, False}
+    @pytest.mark.parametrize(("seed", "pushed"), [(2, True), (3, False)])
+    def test_outside_the_mask_the_scan_is_the_healthy_one_bit_for_bit(self, seed, pushed):
+        sick = phantom_head(rng(seed), lesion=True, grid=COARSE)
+        healthy = phantom_head(rng(seed), lesion=False, grid=COARSE)
+        assert (sick.facts["lesion"]["push_mm"] > 0) == pushed
+        np.testing.assert_array_equal(sick.image > 0, healthy.image > 0)
+        # a lesion that pushes moves the tissue around it too; the truth is still the lesion alone
+        assert ((sick.image != healthy.image) & ~sick.abnormal).any() == pushed
 
     def test_mass_effect_closes_furrows_and_keeps_the_outline(self):
         head, maps = draw_head(rng(6)), load_atlas()
@@ -162,7 +160,7 @@ class TestLesion:
         assert max(lesion.radius_mm for lesion in drawn) > 2 * min(x.radius_mm for x in drawn)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("number", range(6))
+    @pytest.mark.parametrize("number", range(4))
     def test_lesion_lies_in_the_brain_and_is_as_recorded(self, number):
         head = phantom_head(case_stream(0, "lesion", number), lesion=True)
         facts = head.facts["lesion"]

@@ -131,11 +131,11 @@ def _leaks(facts: list[_Facts]) -> list[Finding]:
         if not others:
             continue
         names = some(case.id for case in (first, *others))
-        differ = any((c.subject, c.split) != (first.subject, first.split) for c in others)
-        if differ:
+        # A subject in two splits is found elsewhere, whatever its images.
+        if any(case.subject != first.subject for case in others):
             text = (
-                f"{names}: the same voxels as two subjects or in two splits, so a network would be "
-                "judged on what it learnt from. Keep one of them."
+                f"{names}: the same voxels as different subjects, so a network may be judged on "
+                "what it learnt from. Keep one of them."
             )
             findings.append(error("E_LEAK", first.id, text))
         else:

@@ -5,6 +5,8 @@ Axes: b slices, z latent dimensions, c channels, H W slice pixels.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ class ResidualDecoder(nn.Module):
         self.spread = nn.Linear(latent, width_top * size_top**2)
         widths = [max(width_top // 2**block, 4) for block in range(blocks + 1)]
         self.up = nn.Sequential(
-            *(UpBlock(before, after) for before, after in zip(widths, widths[1:], strict=False))
+            *(UpBlock(before, after) for before, after in pairwise(widths))
         )
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 

