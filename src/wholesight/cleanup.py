@@ -43,7 +43,8 @@ class Cleanup:
         return mask
 
     def _without_small(self, mask: np.ndarray, voxel_mm3: float) -> np.ndarray:
-        labels, _ = label(mask, _NEIGHBOURS)
+        labels = np.zeros(mask.shape, np.int32)
+        label(mask, _NEIGHBOURS, output=labels)
         large = np.bincount(labels.ravel()) * voxel_mm3 >= self.min_lesion_mm3
         large[0] = False
         return large[labels]

@@ -249,6 +249,9 @@ def _override(spec: dict[str, Any], override: str) -> None:
             raise RecipeError(f"--set {key}: '{parent}' is a value, it has no options.")
     try:
         parsed = yaml.safe_load(value)
-        place[int(last) if isinstance(place, list) else last] = parsed
+        if isinstance(place, list):
+            place[int(last)] = parsed
+        else:
+            place[last] = parsed
     except (ValueError, IndexError, yaml.YAMLError) as fault:
         raise RecipeError(f"--set {override}: cannot be applied ({fault}).") from fault

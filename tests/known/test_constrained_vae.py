@@ -82,7 +82,8 @@ def test_gradient_of_the_constraint_is_that_of_finite_differences():
     gradients = torch.autograd.grad(cost(), weights)
     length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
     assert length > 0
-    step, costs = 1e-5, []
+    # Small: Grad-CAM of a ReLU network jumps where a unit switches, and no gradient sees a jump.
+    step, costs = 1e-7, []
     for sign in (1, -1):
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.data.add_(gradient / length, alpha=sign * step)
@@ -116,5 +117,8 @@ def test_published_setting_has_the_published_features():
     stages = method.network.encode(torch.zeros(1, 1, 224, 224)).stages
     assert stages.first.shape == (1, 64, 56, 56)
     assert stages.fourth.shape == (1, 512, 7, 7)
-    # A ResNet-18 has 11,166,912 parameters in stages 1 to 4 (torchvision's, without fc and stem).
-    assert sum(p.numel() for p in method.network.encoder.stages.parameters()) == 11_166_912
+    # A ResNet-18 has 11,689,512 parameters, of them 513,000 in its classifier, 9,536 in its stem.
+    assert (
+        sum(p.numel() for p in method.network.encoder.stages.parameters())
+        == 11_689_512 - 513_000 - 9_536
+    )

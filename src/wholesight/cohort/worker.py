@@ -70,10 +70,11 @@ def _write(found: Segmentation, stem: str, out: Path) -> dict[str, str]:
 def _facts(found: Segmentation) -> dict[str, Any]:
     """Return what the mask says in figures, in ml, and where the map is highest."""
     voxel_ml = found.map.voxel_mm3 / 1000
-    _, clusters = label(found.mask.voxels, generate_binary_structure(3, 3))
+    labels = np.zeros(found.mask.shape, np.int32)
+    clusters = label(found.mask.voxels, generate_binary_structure(3, 3), output=labels)
     return {
         "flagged_ml": round(float(found.mask.voxels.sum()) * voxel_ml, 4),
-        "clusters": int(clusters),
+        "clusters": clusters,
         "body_ml": round(float(found.body.voxels.sum()) * voxel_ml, 2),
         "highest": float(found.map.voxels[found.body.voxels].max()),
         "highest_at_mm": _peak_mm(found.map, found.body.voxels),

@@ -26,9 +26,7 @@ class ResidualDecoder(nn.Module):
         self.shape_top = (width_top, size_top, size_top)
         self.spread = nn.Linear(latent, width_top * size_top**2)
         widths = [max(width_top // 2**block, 4) for block in range(blocks + 1)]
-        self.up = nn.Sequential(
-            *(UpBlock(before, after) for before, after in pairwise(widths))
-        )
+        self.up = nn.Sequential(*(UpBlock(before, after) for before, after in pairwise(widths)))
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, latent: Float[Tensor, "b z"]) -> Float[Tensor, "b c H W"]:

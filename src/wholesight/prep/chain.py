@@ -41,6 +41,16 @@ class Prepared(NamedTuple):
         return self.body & restore(np.broadcast_to(self.normal, self.grid.shape), self.turn)
 
 
+class _Turned(NamedTuple):
+    """A scan in canonical orientation: image and body (x, y, z), normal (n,), turn, affine."""
+
+    image: np.ndarray
+    body: np.ndarray
+    normal: np.ndarray
+    turn: np.ndarray
+    affine: np.ndarray
+
+
 class Prep:
     """What is done to a volume before any method sees it; fitted on normals, then frozen."""
 
@@ -58,14 +68,14 @@ class Prep:
 
     def forward(self, scan: Scan) -> Prepared:
         """Prepare one scan. Raises InputError when no body is found or nothing can be scaled."""
-        image, body, normal, turn, affine = self._canonical(scan)
-        spacing_mm = Volume(image, affine).spacing_mm
-        grid = self.slices.grid(body, spacing_mm)
-        pixels = grid.stack(self.intensity(image, body))
-        inside = grid.stack(body) >= 0.5
-        return Prepared(pixels * inside, inside, restore(body, turn), normal, grid, turn)
+        turned = self._canonical(scan)
+        grid = self.slices.grid(turned.body, Volume(turned.image, turned.affine).spacing_mm)
+        pixels = grid.stack(self.intensity(turned.image, turned.body))
+        inside = grid.stack(turned.body) >= 0.5
+        body = restore(turned.body, turned.turn)
+        return Prepared(pixels * inside, inside, body, turned.normal, grid, turned.turn)
 
-    def _canonical(self, scan: Scan) -> tuple[np.ndarray, ...]:
+    def _canonical(self, scan: Scan) -> _Turned:
         image, affine, turn = canonical(scan.image.voxels, scan.image.affine)
         given = None
         if scan.inside is not None:
@@ -74,8 +84,8 @@ class Prep:
         normal = np.ones(image.shape[2], bool)
         if scan.abnormal is not None:
             abnormal = canonical(scan.abnormal.voxels, scan.image.affine).voxels
-            normal = ~abnormal.any(axis=(0, 1))
-        return image, body, normal, turn, affine
+            normal = np.logical_not(np.any(abnormal, axis=(0, 1)))
+        return _Turned(image, body, normal, turn, affine)
 
     def _normal_values(self, scan: Scan) -> list[np.ndarray]:
         image, body, normal, *_ = self._canonical(scan)

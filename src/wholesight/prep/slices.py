@@ -43,7 +43,7 @@ class SliceGrid:
         """
         if maps.shape != (self.shape[2], 1, *self.size):
             raise ValueError(f"maps {maps.shape} on a grid of {(self.shape[2], 1, *self.size)}")
-        field = _resize(maps[:, 0], self.field[::-1]).transpose(2, 1, 0)
+        field = _resize(maps[:, 0], (self.field[1], self.field[0])).transpose(2, 1, 0)
         out = np.zeros(self.shape, np.float32)
         volume_part, field_part = self._overlap()
         out[volume_part] = field[field_part]

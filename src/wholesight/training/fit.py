@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -109,7 +110,7 @@ def _train(
     )
     progress = [EpochProgress(plan.epochs, console)] if console else []
     # Half again as fast on a CPU; saved weights are in the usual order all the same.
-    recipe.method.to(memory_format=torch.channels_last)
+    recipe.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=plan.epochs,
@@ -133,11 +134,10 @@ def _train(
     return history.rows
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 - used as a word: with _quiet()
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Keep Lightning's advice to programmers from users."""
-
-    def __enter__(self) -> Any:
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        entered = super().__enter__()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.")
-        return entered
+        yield

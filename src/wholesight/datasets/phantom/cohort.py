@@ -38,7 +38,7 @@ class _Subject(NamedTuple):
     def part(self) -> str:
         """The part of the split; see `write_phantom`."""
         if self.kind == "lesion":
-            return "validation" if self.number % 2 == 0 else "test"
+            return "validation" if self.number % 4 in (0, 3) else "test"
         if self.number % 12 == 10:
             return "validation"
         return "calibration" if self.number % 4 == 1 else "train"
@@ -70,8 +70,8 @@ def write_phantom(
 
     A case depends on the seed, its kind and its number, not on how many others are asked for; so
     does its part of the split. Of every 12 healthy heads 8 are in train, 3 in calibration and 1,
-    the eleventh, in validation. Heads with a lesion are in validation and test by turns, never in
-    train or calibration.
+    the eleventh, in validation. Of every 4 heads with a lesion the first and the last are in
+    validation and the others in test; none is ever in train or calibration.
 
     Returns the names of the cases. Raises UsageError for a request that makes no sense, OutputError
     when the folder is taken, WholesightError when nilearn, which carries the maps, is missing.
