@@ -87,7 +87,7 @@ def _other_grid(role: str, part: Volume, path: Path | None, image: Volume) -> In
     else:
         what = (
             f"{role} has the size of its image {image.name} but lies elsewhere, "
-            f"affine {_rows(part)} against {_rows(image)}"
+            f"affine [{_rows(part)}] against [{_rows(image)}]"
         )
     return InputError(
         f"{path}: {what}. Resample the mask onto the image's grid first (nearest neighbour).",

@@ -123,7 +123,10 @@ class ConstrainedVAE(Method):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         attention = self._attend(encoding, differentiable=True).sigmoid()
         # A map pixel counts as inside when half of what it covers does.
-        inside = adaptive_avg_pool2d(inside.float(), list(attention.shape[1:]))[:, 0] >= 0.5
+        inside = (
+            adaptive_avg_pool2d(inside.float(), (attention.shape[1], attention.shape[2]))[:, 0]
+            >= 0.5
+        )
         total = attention.new_zeros(())
         logged: dict[str, Tensor] = {"attention": attention.mean()}
         for number, term in enumerate(self.terms, start=1):

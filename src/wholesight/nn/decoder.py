@@ -10,7 +10,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wholesight.nn.blocks import UpBlock
+from wholesight.nn.blocks import Norm, UpBlock
 
 
 class ResidualDecoder(nn.Module):
@@ -20,13 +20,22 @@ class ResidualDecoder(nn.Module):
     """
 
     def __init__(
-        self, *, channels: int, latent: int, width_top: int, size_top: int, blocks: int
+        self,
+        *,
+        channels: int,
+        latent: int,
+        width_top: int,
+        size_top: int,
+        blocks: int,
+        norm: Norm,
     ) -> None:
         super().__init__()
         self.shape_top = (width_top, size_top, size_top)
         self.spread = nn.Linear(latent, width_top * size_top**2)
         widths = [max(width_top // 2**block, 4) for block in range(blocks + 1)]
-        self.up = nn.Sequential(*(UpBlock(before, after) for before, after in pairwise(widths)))
+        self.up = nn.Sequential(
+            *(UpBlock(before, after, norm=norm) for before, after in pairwise(widths))
+        )
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, latent: Float[Tensor, "b z"]) -> Float[Tensor, "b c H W"]:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wholesight.nn.blocks import ResidualBlock
+from wholesight.nn.blocks import Norm, ResidualBlock, normalisation
 
 STAGES = 4
 # How much smaller the first stage's features are than the slice.
@@ -34,11 +34,11 @@ class ResNetEncoder(nn.Module):
     "conv": the convolution alone, features twice as large (MedIA 2022 code).
     """
 
-    def __init__(self, *, channels: int, width: int, stem: Stem) -> None:
+    def __init__(self, *, channels: int, width: int, stem: Stem, norm: Norm) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(width),
+            normalisation(norm, width),
             nn.ReLU(inplace=True),
         ]
         if stem == "conv-pool":
@@ -46,8 +46,8 @@ class ResNetEncoder(nn.Module):
         self.stem = nn.Sequential(*layers)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                ResidualBlock(before, after, stride=1 if stage == 0 else 2),
-                ResidualBlock(after, after),
+                ResidualBlock(before, after, stride=1 if stage == 0 else 2, norm=norm),
+                ResidualBlock(after, after, norm=norm),
             )
             for stage, (before, after) in enumerate(
                 [(width, width), (width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)]

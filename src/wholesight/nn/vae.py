@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wholesight.nn.blocks import Norm
 from wholesight.nn.decoder import ResidualDecoder
 from wholesight.nn.encoder import ResNetEncoder, Stages, Stem
 
@@ -30,7 +31,7 @@ class VAE(nn.Module):
     size : pixels along a slice's side, a multiple of the encoder's stride (32 with the stem
     "conv-pool", 16 with "conv"). channels : of a slice. width : channels of the first stage, 64
     as published. latent : dimensions, 32 as published. width_top : maps at the decoder's top,
-    256 as published.
+    256 as published. norm : "batch" as published, or "group" (see `nn.blocks`).
     """
 
     def __init__(
@@ -42,11 +43,12 @@ class VAE(nn.Module):
         latent: int = 32,
         width_top: int = 256,
         stem: Stem = "conv-pool",
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         if min(size, channels, width, latent, width_top) < 1:
             raise ValueError("size, channels, width, latent and width_top must be at least 1")
-        self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem)
+        self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
         stride = self.encoder.stride
         if size % stride:
             raise ValueError(f"size {size} is not a multiple of {stride}, the stride of '{stem}'")
@@ -60,6 +62,7 @@ class VAE(nn.Module):
             width_top=width_top,
             size_top=size_top,
             blocks=stride.bit_length() - 1,
+            norm=norm,
         )
 
     def encode(self, slices: Float[Tensor, "b c H W"]) -> Encoding:
