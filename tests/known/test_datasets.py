@@ -191,6 +191,12 @@ def test_subjects_in_no_split_are_said(tiny_brats):
         found.subset("train")
 
 
+def test_a_split_one_folder_deeper_is_pointed_at(tiny_brats):
+    root = tiny_brats({"train": ["a"]})
+    (finding,) = open_dataset(root.parent).findings
+    assert f"give {root} as DATA" in finding.text
+
+
 # ---------------------------------------------------------------- folders
 
 

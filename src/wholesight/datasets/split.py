@@ -125,10 +125,13 @@ def _without_split(cases: list[Case], path: Path) -> list[Finding]:
         return []
     text = f"{count(len(left), 'case')} of {len(cases)} in no split ({some(left)})."
     if len(left) == len(cases):
-        text = (
-            "no case belongs to a split, so `fit` and `calibrate` have nothing to use. "
-            f'Write {path}: {{"train": ["subject", ...], "calibration": [...], ...}}.'
+        deeper = sorted(path.parent.glob(f"*/{FILE}"))
+        remedy = (
+            f"There is one deeper down: give {deeper[0].parent} as DATA."
+            if deeper
+            else f'Write {path}: {{"train": ["subject", ...], "calibration": [...], ...}}.'
         )
+        text = "no case belongs to a split, so `fit` and `calibrate` have nothing to use. " + remedy
     return [note("N_NO_SPLIT", path.name, text)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,12 +40,13 @@ def fit(
     resume: bool = False,
     record: dict[str, Any] | None = None,
     console: Console | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Detector:
     """Train on the normal slices of the scans and save the model folder `out`.
 
     scans : iterated over once or twice, so a lazy reader keeps one scan in memory at a time.
     record : what else record.json should say, such as the data's hashes. console : where progress
-    goes; None is silent. Raises UsageError when `out` holds a finished model, ModelError when there
+    goes; None is silent. callbacks : Lightning's, to look on while it trains. Raises UsageError when `out` holds a finished model, ModelError when there
     is nothing to resume, InputError when no normal slice is left.
     """
     _require_free(out, resume=resume)
@@ -58,7 +59,11 @@ def fit(
         console.print(f"{len(slices.pixels)} normal slices to learn from")
     rows: list[dict[str, float]] = []
     if recipe.method.trainable:
-        rows = _train(recipe, slices, folder, seed, device, resume, console)
+        watchers = [
+            *callbacks,
+            *([EpochProgress(recipe.training.epochs, console)] if console else []),
+        ]
+        rows = _train(recipe, slices, folder, seed, device, resume, watchers)
         draw_curve(rows, out / "learning-curve.png")
     detector = Detector(
         recipe=recipe,
@@ -99,7 +104,7 @@ def _train(
     seed: int,
     device: Device,
     resume: bool,
-    console: Console | None,
+    watchers: Sequence[pl.Callback],
 ) -> list[dict[str, float]]:
     """Run Lightning's trainer; returns the history's rows."""
     plan = recipe.training
@@ -108,7 +113,6 @@ def _train(
     keep = ModelCheckpoint(
         dirpath=folder, save_last=True, save_top_k=0, enable_version_counter=False
     )
-    progress = [EpochProgress(plan.epochs, console)] if console else []
     # Half again as fast on a CPU; saved weights are in the usual order all the same.
     recipe.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     with _quiet():
@@ -116,7 +120,7 @@ def _train(
             max_epochs=plan.epochs,
             accelerator="gpu" if device_name(device) == "cuda" else "cpu",
             devices=1,
-            callbacks=[history, keep, *progress],
+            callbacks=[history, keep, *watchers],
             gradient_clip_val=plan.gradient_clip,
             deterministic="warn",
             logger=False,

@@ -1,0 +1,63 @@
+"""The real data set of the benchmarks, and one way to train and to judge on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from wholesight.benchmark.evaluate import Evaluation, evaluate
+from wholesight.benchmark.predictions import Judged, floor
+from wholesight.datasets import DataSet, open_dataset
+from wholesight.datasets.scans import Scans
+from wholesight.detector import Detector
+from wholesight.errors import WholesightError
+from wholesight.prep.body import BODIES
+from wholesight.volume import Scan
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Figures(NamedTuple):
+    """AUPRC, deployable Dice (None without a threshold) and best Dice (oracle) over the set."""
+
+    auprc: float
+    dice: float | None
+    best_dice_oracle: float
+
+
+def open_lgg() -> DataSet:
+    """Open lgg-flair in WHOLESIGHT_DATA, else ../shared/data; exit 3 with a message without it."""
+    data = Path(os.environ.get("WHOLESIGHT_DATA", ROOT.parent / "shared" / "data")) / "lgg-flair"
+    try:
+        return open_dataset(data)
+    except WholesightError as fault:
+        print(f"{fault} WHOLESIGHT_DATA names the folder that holds lgg-flair.", file=sys.stderr)
+        sys.exit(3)
+
+
+def normals(data: DataSet) -> Iterable[tuple[str, Scan]]:
+    """Yield (subject, scan) of the calibration split."""
+    cases = data.subset("calibration")
+    return zip((case.subject for case in cases), Scans(cases), strict=True)
+
+
+def judge(name: str, detector: Detector, data: DataSet, subset: str = "validation") -> Evaluation:
+    """Judge a detector in the eroded body of a split's cases."""
+    judged = Judged(data.subset(subset), BODIES["nonzero"]())
+    note = detector.threshold.statement if detector.threshold else "none"
+    return evaluate(name, judged.score_detector(detector), threshold_note=note)
+
+
+def judge_floor(data: DataSet) -> Evaluation:
+    """Judge the intensity floor, its threshold set like everybody's."""
+    return judge("floor", floor(normals(data), rule="percentile", alpha=0.05), data)
+
+
+def figures(evaluation: Evaluation) -> Figures:
+    """Return the three headline figures."""
+    own = evaluation.deployable["set"]
+    best = evaluation.oracle["set"]["best_dice"]
+    return Figures(own["average_precision"], own["dice"], best)
