@@ -1,4 +1,4 @@
-"""The paper's claim on real tumours: what does the constraint add to Grad-CAM?
+"""Measure the paper's claim on real tumours: what the constraint adds to Grad-CAM.
 
     python benchmarks/claim.py [--seeds 3] [--out out/claim]
 
@@ -50,7 +50,8 @@ def train_and_judge(name: str, seed: int, data: DataSet, out: Path) -> Figures:
     """Fit, calibrate and judge one recipe with one seed."""
     folder = out / f"{name}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    detector = fit(Recipe.load(name), Scans(data.subset("train")), folder, seed=seed, device="cpu")
+    recipe = Recipe.load(name, seed=seed)
+    detector = fit(recipe, Scans(data.subset("train")), folder, seed=seed, device="cpu")
     detector = detector.calibrate(normals(data), rule="percentile", alpha=0.05)
     detector.save_threshold(folder)
     return figures(judge(name, detector, data))

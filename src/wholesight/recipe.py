@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import torch
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -93,8 +94,11 @@ class Recipe:
     resolved: dict[str, Any]
 
     @classmethod
-    def from_dict(cls, spec: Mapping[str, Any]) -> Recipe:
-        """Build a recipe. Raises RecipeError that names the key, the value and the legal ones."""
+    def from_dict(cls, spec: Mapping[str, Any], *, seed: int = 0) -> Recipe:
+        """Build a recipe, its network's weights drawn from the seed.
+
+        Raises RecipeError that names the key, the value and the legal ones.
+        """
         keys = ("name", "summary", *SHARED, "prep", "method", "training", "cleanup")
         _refuse_unknown(spec, keys, "recipe")
         builder = _Builder({key: spec[key] for key in SHARED if key in spec})
@@ -108,7 +112,10 @@ class Recipe:
             ("training", Training),
             ("cleanup", Cleanup),
         ):
-            parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
+            # Forked, so that building a recipe leaves the caller's random numbers alone.
+            with torch.random.fork_rng(devices=()):
+                torch.manual_seed(seed)
+                parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
         return cls(
             name=str(spec.get("name", "unnamed")),
             summary=str(spec.get("summary", "")),
@@ -117,12 +124,12 @@ class Recipe:
         )
 
     @classmethod
-    def load(cls, name: str, overrides: Sequence[str] = ()) -> Recipe:
+    def load(cls, name: str, overrides: Sequence[str] = (), *, seed: int = 0) -> Recipe:
         """Load a shipped recipe by name or a recipe file by path, with `key=value` overrides."""
         spec = _read(_locate(name))
         for override in overrides:
             _override(spec, override)
-        return cls.from_dict(spec)
+        return cls.from_dict(spec, seed=seed)
 
 
 def shipped() -> dict[str, Path]:

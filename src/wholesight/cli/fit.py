@@ -41,7 +41,7 @@ def fit(
     from wholesight.training.record import training_data
 
     console = Console(highlight=False)
-    chosen = Recipe.load(recipe, overrides or ())
+    chosen = Recipe.load(recipe, overrides or (), seed=seed)
     console.print(f"[bold]{chosen.name}[/]: {chosen.summary}")
     detector = train(
         chosen,

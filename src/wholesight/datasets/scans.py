@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from wholesight.datasets.case import Case
 from wholesight.io.files import sha256
@@ -24,13 +23,11 @@ class Scans:
 
 
 def file_hashes(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
-    """Return {subject: {file name: sha256}} of every file that the cases name."""
+    """Return {subject: {"case/role": sha256}} of every file that the cases name."""
     hashes: dict[str, dict[str, str]] = {}
     for case in cases:
-        of_subject = hashes.setdefault(case.subject, {})
-        of_subject |= {path.name: sha256(path) for path in _files(case)}
+        roles = {"image": case.image, "mask": case.mask, "inside": case.inside}
+        for role, path in roles.items():
+            if path is not None:
+                hashes.setdefault(case.subject, {})[f"{case.id}/{role}"] = sha256(path)
     return hashes
-
-
-def _files(case: Case) -> list[Path]:
-    return [path for path in (case.image, case.mask, case.inside) if path is not None]

@@ -45,24 +45,23 @@ def fit(
     """Train on the normal slices of the scans and save the model folder `out`.
 
     scans : iterated over once or twice, so a lazy reader keeps one scan in memory at a time.
-    record : what else record.json should say, such as the data's hashes. console : where progress
-    goes; None is silent. callbacks : Lightning's, to look on while it trains. Raises UsageError when `out` holds a finished model, ModelError when there
-    is nothing to resume, InputError when no normal slice is left.
+    seed : of batch order and noise; the recipe's weights were drawn when it was loaded. record :
+    what else record.json should say, such as the data's hashes. console : where progress goes;
+    None is silent. callbacks : Lightning's, to look on while it trains. Raises UsageError when
+    `out` holds a finished model, ModelError when there is nothing to resume, InputError when no
+    normal slice is left.
     """
     _require_free(out, resume=resume)
     folder = make_folder(out / "training")
     started, clock = datetime.now(UTC), time.monotonic()
-    torch.manual_seed(seed)
     recipe.prep.fit(scans)
     slices = NormalSlices.of(recipe.prep, scans, min_body_share=recipe.training.min_body_share)
     if console:
         console.print(f"{len(slices.pixels)} normal slices to learn from")
     rows: list[dict[str, float]] = []
     if recipe.method.trainable:
-        watchers = [
-            *callbacks,
-            *([EpochProgress(recipe.training.epochs, console)] if console else []),
-        ]
+        progress = [EpochProgress(recipe.training.epochs, console)] if console else []
+        watchers = [*callbacks, *progress]
         rows = _train(recipe, slices, folder, seed, device, resume, watchers)
         draw_curve(rows, out / "learning-curve.png")
     detector = Detector(

@@ -22,7 +22,7 @@ def software() -> dict[str, Any]:
 
 
 def training_data(hashes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Return subjects and file hashes; {subject: {file name: sha256}}, no paths."""
+    """Return subjects and file hashes; {subject: {"case/role": sha256}}, no paths."""
     return {"subjects": sorted(hashes), "files": {s: dict(hashes[s]) for s in sorted(hashes)}}
 
 
