@@ -13,6 +13,7 @@ import argparse
 import shutil
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lgg import Figures, figures, judge, judge_floor, normals, open_lgg
@@ -27,7 +28,7 @@ RECIPES = {"vae": "Grad-CAM, no constraint", "quick": "Grad-CAM, constrained"}
 
 def main() -> None:
     """Train, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out/claim"))
     arguments = parser.parse_args()
@@ -64,7 +65,7 @@ def table(rows: dict[str, list[Figures]], floor: Figures) -> str:
         "|---|---|---|---|",
     ]
     for name, title in RECIPES.items():
-        cells = [spread([found[column] for found in rows[name]]) for column in range(3)]
+        cells = [spread(column) for column in zip(*rows[name], strict=True)]
         lines.append(f"| {title} (`{name}`) | {' | '.join(cells)} |")
     cells = [f"{value:.3f}" for value in floor]
     lines.append(f"| intensity floor (`floor`) | {' | '.join(cells)} |")
@@ -74,7 +75,7 @@ def table(rows: dict[str, list[Figures]], floor: Figures) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     """Write a mean and, over several seeds, the smallest and largest value."""
     mean = f"{statistics.fmean(values):.3f}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"

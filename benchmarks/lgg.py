@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Figures(NamedTuple):
-    """AUPRC, deployable Dice (None without a threshold) and best Dice (oracle) over the set."""
+    """AUPRC, Dice at the detector's threshold (deployable), best Dice (oracle) over the set."""
 
     auprc: float
-    dice: float | None
+    dice: float
     best_dice_oracle: float
 
 
