@@ -48,6 +48,12 @@ class ModelError(WholesightError):
     exit_code = 6
 
 
+class Interrupted(WholesightError):  # noqa: N818 - somebody pressed Ctrl-C, which is no error
+    """The user stopped it; the message says what is kept and how to go on."""
+
+    exit_code = 130
+
+
 def nearest(name: str, legal: Iterable[str]) -> str:
     """Say which names are legal, the nearest first.
 

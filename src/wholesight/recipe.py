@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,19 @@ def _refuse_unknown(given: Mapping[str, Any], legal: Any, key: str) -> None:
             raise RecipeError(f"{key}: '{name}' is unknown. {nearest(str(name), legal)}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers: 1e-3 is one, where YAML 1.1 wants 1.0e-3 and reads a word."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)  # a SafeLoader, see above
+
+
 def _locate(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -232,7 +246,7 @@ def _locate(name: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec = _parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise RecipeError(f"{path}: cannot be read as YAML ({fault}).") from fault
     if not isinstance(spec, dict):
@@ -255,7 +269,7 @@ def _override(spec: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict | list):
             raise RecipeError(f"--set {key}: '{parent}' is a value, it has no options.")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = _parse(value)
         if isinstance(place, list):
             place[int(last)] = parsed
         else:

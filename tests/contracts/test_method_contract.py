@@ -59,7 +59,7 @@ def test_loss_is_finite_reaches_every_parameter_and_changes_the_map(name):
     slices, inside = batch_of(recipe)
     before = method.eval().anomaly_map(slices, inside)
     optimiser = torch.optim.Adam(method.parameters(), lr=1e-3)
-    terms = method.train().loss(slices, inside, epoch=1000)
+    terms = method.train().loss(slices, inside, epoch=1000.0)
     terms.total.backward()
     assert torch.isfinite(terms.total)
     assert all(torch.isfinite(part) for part in terms.parts.values())
@@ -76,7 +76,7 @@ def test_same_seed_same_weights_and_loss(name):
     for _ in range(2):
         recipe = recipe_of(name)
         torch.manual_seed(3)
-        losses.append(recipe.method.train().loss(*batch_of(recipe), epoch=1000).total.item())
+        losses.append(recipe.method.train().loss(*batch_of(recipe), epoch=1000.0).total.item())
     assert losses[0] == losses[1]
 
 

@@ -34,7 +34,7 @@ def test_loss_equals_a_plain_computation(normalisation, scale):
     )
     slices, inside = slices_of()
     torch.manual_seed(5)
-    found = method.train().loss(slices, inside, epoch=0).total
+    found = method.train().loss(slices, inside, epoch=0.0).total
 
     torch.manual_seed(5)
     features = vae.encoder.stages[0](vae.encoder.stem(slices))
@@ -76,7 +76,7 @@ def test_gradient_of_the_constraint_is_that_of_finite_differences():
 
     def cost() -> torch.Tensor:
         torch.manual_seed(0)
-        return method.train().loss(slices.double(), inside, epoch=0).parts["constraint"]
+        return method.train().loss(slices.double(), inside, epoch=0.0).parts["constraint"]
 
     weights = list(method.network.encoder.parameters())
     gradients = torch.autograd.grad(cost(), weights)
@@ -98,7 +98,7 @@ def test_warm_up_is_a_function_of_the_epoch():
     method = ConstrainedVAE(network=network(), attention=GradCAM(), terms=[term(warmup_epochs=2)])
     slices, inside = slices_of()
     assert "constraint" not in method.loss(slices, inside, epoch=1.99).parts
-    assert "constraint" in method.loss(slices, inside, epoch=2).parts
+    assert "constraint" in method.loss(slices, inside, epoch=2.0).parts
 
 
 @pytest.mark.parametrize(("stem", "size"), [("conv-pool", 8), ("conv", 16)])

@@ -46,7 +46,7 @@ def test_barrier_is_once_continuously_differentiable_at_the_joint(t):
     joint = -1 / t**2
     around = torch.tensor([joint * (1 + 1e-9), joint * (1 - 1e-9)], dtype=torch.float64)
     around.requires_grad_()
-    cost = LogBarrier(t=t).cost(around, 0)
+    cost = LogBarrier(t=t).cost(around, 0.0)
     (slope,) = torch.autograd.grad(cost.sum(), around)
     assert abs(cost[0] - cost[1]) < 1e-8
     assert abs(slope[0] - slope[1]) < 1e-6 * t
@@ -55,7 +55,7 @@ def test_barrier_is_once_continuously_differentiable_at_the_joint(t):
 
 def test_barrier_is_finite_with_finite_gradient_everywhere():
     violation = torch.tensor([-1.0, -0.2, -1e-9, 0.0, 0.3, 1.0], requires_grad=True)
-    cost = LogBarrier(t=20.0).cost(violation, 0)
+    cost = LogBarrier(t=20.0).cost(violation, 0.0)
     (slope,) = torch.autograd.grad(cost.sum(), violation)
     assert torch.isfinite(cost).all()
     assert torch.isfinite(slope).all()

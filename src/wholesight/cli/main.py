@@ -65,8 +65,7 @@ def run() -> None:
         _say(f"error: {fault}")
         sys.exit(fault.exit_code)
     except KeyboardInterrupt:
-        _say("stopped. What was finished is kept; the same command with --resume goes on, where it "
-             "has that option.")  # fmt: skip
+        _say("stopped. What was finished is kept; where there is --resume, it goes on from there.")
         sys.exit(130)
     except Exception as fault:
         if os.environ.get("WHOLESIGHT_DEBUG"):

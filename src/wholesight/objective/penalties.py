@@ -32,7 +32,7 @@ class LogBarrier(Penalty):
     as published. As t grows the barrier tends to the hard constraint, and its push on slices that
     satisfy it, 1/(t |g|), fades.
 
-    >>> LogBarrier(t=10.0).cost(torch.tensor([-0.5, 0.0]), 0).tolist()
+    >>> LogBarrier(t=10.0).cost(torch.tensor([-0.5, 0.0]), 0.0).tolist()
     [0.06931471824645996, 0.5605170130729675]
     """
 

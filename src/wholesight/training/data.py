@@ -47,12 +47,14 @@ class NormalSlices(NamedTuple):
             torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(inside))
         )
 
-    def loader(self, *, batch: int, seed: int) -> tuple[DataLoader, EpochShuffle]:
-        """Return a loader of full batches, and the sampler to be told each epoch's number."""
+    def loader(self, *, batch: int, seed: int) -> DataLoader:
+        """Return a loader of full batches, in an order that follows from seed and epoch."""
         dataset = TensorDataset(self.pixels, self.inside)
         order = EpochShuffle(len(dataset), seed=seed)
         batch = min(batch, len(dataset))
-        return DataLoader(dataset, batch, sampler=order, drop_last=True), order
+        # A generator of its own: starting an epoch must not use up the noise's random numbers.
+        own = torch.Generator()
+        return DataLoader(dataset, batch, sampler=order, drop_last=True, generator=own)
 
 
 class EpochShuffle(Sampler[int]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +15,11 @@ from typing import Any, Final, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerStatus
 from rich.console import Console
 
 from wholesight.detector import Detector, device_name
-from wholesight.errors import ModelError, UsageError
+from wholesight.errors import Interrupted, ModelError, UsageError
 from wholesight.io.files import make_folder
 from wholesight.recipe import Recipe
 from wholesight.training.data import NormalSlices
@@ -107,10 +109,13 @@ def _train(
 ) -> list[dict[str, float]]:
     """Run Lightning's trainer; returns the history's rows."""
     plan = recipe.training
-    loader, _ = slices.loader(batch=plan.batch, seed=seed)
+    loader = slices.loader(batch=plan.batch, seed=seed)
     history = History(folder)
     keep = ModelCheckpoint(
-        dirpath=folder, save_last=True, save_top_k=0, enable_version_counter=False
+        dirpath=folder,
+        filename=CHECKPOINT.removesuffix(".ckpt"),
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
     # Half again as fast on a CPU; saved weights are in the usual order all the same.
     recipe.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -127,14 +132,39 @@ def _train(
             enable_model_summary=False,
             default_root_dir=folder,
         )
-        trainer.fit(
-            MethodModule(recipe.method, plan, seed=seed),
-            loader,
-            ckpt_path=folder / CHECKPOINT if resume else None,
-            # A checkpoint is unpickled by torch; weights_only admits plain data alone.
-            weights_only=True,
-        )
+        with _interruptible(trainer, folder):
+            trainer.fit(
+                MethodModule(recipe.method, plan, seed=seed),
+                loader,
+                ckpt_path=folder / CHECKPOINT if resume else None,
+                # A checkpoint is unpickled by torch; weights_only admits plain data alone.
+                weights_only=True,
+            )
     return history.rows
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer, folder: Path) -> Iterator[None]:
+    """Turn Lightning's exit after Ctrl-C into a message that says how to go on."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if trainer.state.status != TrainerStatus.INTERRUPTED:
+            raise
+        kept = (folder / CHECKPOINT).exists()
+        raise Interrupted(
+            f"Stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}. "
+            + (
+                "The state after the last full epoch is kept: the same command with --resume goes "
+                "on from there."
+                if kept
+                else "No epoch was over yet, so there is nothing to go on from: run it again."
+            )
+        ) from stop
+    finally:
+        # Lightning leaves Ctrl-C switched off.
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager
