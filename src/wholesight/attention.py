@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -44,15 +44,47 @@ def activation_mean(features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b h w"
     return features.mean(dim=1)
 
 
-def min_max(attention: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+def unchanged(
+    attention: Float[Tensor, "b h w"], inside: Bool[Tensor, "b h w"]
+) -> Float[Tensor, "b h w"]:
+    """Return the attention as it is, on the scale of the network's own score."""
+    del inside
+    return attention
+
+
+def over_body_median(
+    attention: Float[Tensor, "b h w"], inside: Bool[Tensor, "b h w"]
+) -> Float[Tensor, "b h w"]:
+    """Divide every slice by its median inside the body: 1 where attention is as usual there.
+
+    Grad-CAM's weights, and with them the level of a whole slice, scale with how strongly the score
+    answers to that slice; the constraint bounds the level from below and leaves it free above. The
+    quotient takes that factor out, so that slices and scans share a scale. A healthy slice stays
+    near 1 everywhere. Where a lesion fills over half of a slice's body, the median is the lesion's.
+    A slice without body is 0.
+
+    >>> slices = torch.tensor([[[2.0, 2.0, 6.0]], [[20.0, 20.0, 60.0]]])
+    >>> over_body_median(slices, slices > 0).tolist()
+    [[[1.0, 1.0, 3.0]], [[1.0, 1.0, 3.0]]]
+    """
+    outside = torch.where(inside, attention, torch.nan).flatten(1)
+    median = outside.nanmedian(dim=1).values.abs()[:, None, None]
+    # No body: nan. A median of 0, which the constraint rules out: not more than what float holds.
+    return (attention / median.clamp_min(torch.finfo(attention.dtype).eps)).nan_to_num(0.0)
+
+
+def min_max(
+    attention: Float[Tensor, "b h w"], inside: Bool[Tensor, "b h w"]
+) -> Float[Tensor, "b h w"]:
     """Stretch every slice to [0, 1] on its own, as published at test time.
 
     For reproduction only: every healthy slice gets a maximum of 1, so any fixed threshold fires
     on every healthy slice. A constant slice becomes 0.
 
-    >>> min_max(torch.tensor([[[2.0, 4.0]]])).tolist()
+    >>> min_max(torch.tensor([[[2.0, 4.0]]]), torch.tensor([[[True, True]]])).tolist()
     [[[0.0, 1.0]]]
     """
+    del inside
     low = attention.amin(dim=(1, 2), keepdim=True)
     high = attention.amax(dim=(1, 2), keepdim=True)
     return (attention - low) / (high - low).clamp_min(torch.finfo(attention.dtype).tiny)
@@ -97,4 +129,8 @@ ATTENTIONS: Final[dict[str, type[Attention]]] = {
 }
 
 # How the map of a slice is scaled at test time.
-NORMALISATIONS: Final = {"none": lambda attention: attention, "min-max": min_max}
+NORMALISATIONS: Final = {
+    "none": unchanged,
+    "body-median": over_body_median,
+    "min-max": min_max,
+}

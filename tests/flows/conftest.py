@@ -12,7 +12,7 @@ from wholesight.datasets.phantom import write_phantom
 
 TINY = (
     "--recipe",
-    "demo",
+    "quick",
     "--set",
     "size=32",
     "--set",

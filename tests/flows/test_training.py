@@ -24,7 +24,7 @@ EPOCHS = 4
 
 def recipe(*overrides: str) -> Recipe:
     small = ["size=32", "method.network.width=4", "training.batch=4", f"training.epochs={EPOCHS}"]
-    return Recipe.load("demo", [*small, *overrides], seed=5)
+    return Recipe.load("quick", [*small, *overrides], seed=5)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from wholesight.attention import activation_mean, grad_cam, min_max
+from wholesight.attention import activation_mean, grad_cam, min_max, over_body_median
 
 
 def score_of(features: torch.Tensor) -> torch.Tensor:
@@ -63,4 +63,25 @@ def test_grad_cam_keeps_its_sign():
 
 
 def test_min_max_of_a_constant_slice_is_zero():
-    assert min_max(torch.full((1, 2, 2), 3.0)).abs().max() == 0
+    assert (
+        min_max(torch.full((1, 2, 2), 3.0), torch.ones(1, 2, 2, dtype=torch.bool)).abs().max() == 0
+    )
+
+
+def test_body_median_leaves_healthy_slices_near_one_and_takes_out_their_scale():
+    torch.manual_seed(0)
+    attention = 1 + 0.05 * torch.randn(3, 16, 16)
+    inside = torch.ones(3, 16, 16, dtype=torch.bool)
+    inside[:, :4] = False
+    level = torch.tensor([0.5, 1.0, 30.0]).view(3, 1, 1)
+    found = over_body_median(attention * level, inside)
+    torch.testing.assert_close(found, over_body_median(attention, inside))
+    assert (found[inside] - 1).abs().max() < 0.25
+    lesion = attention.clone()
+    lesion[:, 8:12, 8:12] *= 2
+    assert over_body_median(lesion, inside)[:, 8:12, 8:12].mean() > 1.9
+
+
+def test_body_median_of_a_slice_without_body_is_zero():
+    nobody = torch.zeros(1, 2, 2, dtype=torch.bool)
+    assert over_body_median(torch.ones(1, 2, 2), nobody).abs().max() == 0

@@ -95,7 +95,7 @@ def test_gradient_of_the_constraint_is_that_of_finite_differences():
 
 
 def test_warm_up_is_a_function_of_the_epoch():
-    method = ConstrainedVAE(network=network(), attention=GradCAM(), terms=[term(warmup_epochs=2)])
+    method = ConstrainedVAE(network=network(), attention=GradCAM(), terms=[term(warmup_epochs=2.0)])
     slices, inside = slices_of()
     assert "constraint" not in method.loss(slices, inside, epoch=1.99).parts
     assert "constraint" in method.loss(slices, inside, epoch=2.0).parts

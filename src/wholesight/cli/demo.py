@@ -22,7 +22,7 @@ def demo(
     for words in (
         ["phantom", str(data), "--normal", "24", "--lesion", "8"],
         ["check", str(data)],
-        ["fit", str(data), "--recipe", "demo", "--out", str(model)],
+        ["fit", str(data), "--recipe", "quick", "--out", str(model)],
         ["calibrate", str(model), str(data), "--alpha", "0.05"],
         ["segment", str(model), str(data), "--subset", "test", "--out", str(maps)],
         ["evaluate", str(maps), str(data), "--subset", "test", "--out", str(report)],

@@ -33,7 +33,7 @@ class Term:
     constraint: Constraint
     penalty: Penalty
     weight: float
-    warmup_epochs: float = 0
+    warmup_epochs: float = 0.0
 
     def __post_init__(self) -> None:
         if self.weight <= 0 or self.warmup_epochs < 0:
@@ -50,8 +50,9 @@ class ConstrainedVAE(Method):
     that averages its terms is restated in these units, see docs/concepts/fidelity.md.
 
     stage : 1 to 4, where attention is read. terms : none gives a plain VAE, whose Grad-CAM is the
-    unconstrained comparison (Liu et al., CVPR 2020). map_normalisation : of the map at test;
-    "min-max" is per slice, as published, and unfit for any threshold.
+    unconstrained comparison (Liu et al., CVPR 2020). map_normalisation : of the map at test, slice
+    by slice: "none", "body-median" (see `attention.over_body_median`), or "min-max" as published,
+    which is unfit for any threshold.
     """
 
     reference: ClassVar[str] = (
@@ -69,7 +70,7 @@ class ConstrainedVAE(Method):
         reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli",
         beta: float = 1.0,
         normalisation: Literal["sum", "mean"] = "sum",
-        map_normalisation: Literal["none", "min-max"] = "none",
+        map_normalisation: Literal["none", "body-median", "min-max"] = "none",
     ) -> None:
         super().__init__()
         if not 1 <= stage <= STAGES:
@@ -108,7 +109,7 @@ class ConstrainedVAE(Method):
         with torch.enable_grad():
             encoding = self.network.encode(slices.detach().requires_grad_())
             attention = self._attend(encoding, differentiable=False).detach()
-        attention = self.map_normalisation(attention)
+        attention = self.map_normalisation(attention, _shrunk(inside, attention))
         return interpolate(
             attention[:, None], slices.shape[2:], mode="bilinear", align_corners=False
         )
@@ -122,11 +123,7 @@ class ConstrainedVAE(Method):
         self, encoding: Encoding, inside: Tensor, epoch: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         attention = self._attend(encoding, differentiable=True).sigmoid()
-        # A map pixel counts as inside when half of what it covers does.
-        inside = (
-            adaptive_avg_pool2d(inside.float(), (attention.shape[1], attention.shape[2]))[:, 0]
-            >= 0.5
-        )
+        inside = _shrunk(inside, attention)
         total = attention.new_zeros(())
         logged: dict[str, Tensor] = {"attention": attention.mean()}
         for number, term in enumerate(self.terms, start=1):
@@ -139,3 +136,12 @@ class ConstrainedVAE(Method):
             logged[f"constraint{suffix}"] = cost
             logged[f"satisfied{suffix}"] = (violation <= 0).float().mean()
         return total, logged
+
+
+def _shrunk(
+    inside: Bool[Tensor, "b 1 H W"], attention: Float[Tensor, "b h w"]
+) -> Bool[Tensor, "b h w"]:
+    """Bring the body to the map's size: a map pixel counts when half of what it covers does."""
+    return (
+        adaptive_avg_pool2d(inside.float(), (attention.shape[1], attention.shape[2]))[:, 0] >= 0.5
+    )

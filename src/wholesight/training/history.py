@@ -16,11 +16,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
 from wholesight.io.files import write_bytes, write_text
+
+_COLUMNS = 3
 
 
 class History(pl.Callback):
@@ -56,13 +57,13 @@ class EpochProgress(pl.Callback):
 
     def __init__(self, epochs: int, console: Console) -> None:
         self.bar = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=24),
+            TextColumn("epoch"),
             MofNCompleteColumn(),
+            BarColumn(bar_width=10),
+            # All of it has to fit into 80 columns.
             TextColumn("{task.fields[parts]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
         )
         self.task = self.bar.add_task("epochs", total=epochs, parts="")
@@ -88,18 +89,23 @@ class EpochProgress(pl.Callback):
 
 
 def draw_curve(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw each part of the loss over the epochs, and the constraint's satisfied share, as PNG."""
+    """Draw each part of the loss over the epochs, and the constraint's satisfied share, as PNG.
+
+    Parts of the loss are in nats per slice; attention and satisfied are shares.
+    """
     names = [name for name in rows[-1] if name not in ("epoch", "seconds")]
-    figure = Figure(figsize=(2.6 * len(names), 2.4), layout="constrained")
+    lines = -(-len(names) // _COLUMNS)
+    figure = Figure(figsize=(3.2 * _COLUMNS, 2.3 * lines), layout="constrained")
     for position, name in enumerate(names, start=1):
-        axes = figure.add_subplot(1, len(names), position)
+        axes = figure.add_subplot(lines, _COLUMNS, position)
         points = [(row["epoch"], row[name]) for row in rows if name in row]
         axes.plot(*zip(*points, strict=True), color="#1b6ca8", linewidth=1.5)
-        axes.set_title(name, fontsize=10)
+        share = name.startswith(("satisfied", "attention"))
+        axes.set_title(f"{name}, {'share' if share else 'nats a slice'}", fontsize=10, loc="left")
         axes.set_xlabel("epoch", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-        if name.startswith(("satisfied", "attention")):
+        if share:
             axes.set_ylim(-0.03, 1.03)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
@@ -112,7 +118,7 @@ def _spoken(metrics: dict[str, Any]) -> str:
     for name, value in metrics.items():
         if name.startswith("satisfied"):
             words.append(f"{name} {100 * float(value):.0f} %")
-        elif name in ("reconstruction", "kl", "constraint"):
+        elif name in ("reconstruction", "kl"):
             words.append(f"{name} {float(value):.0f}")
     return "  ".join(words)
 
