@@ -142,6 +142,5 @@ def _shrunk(
     inside: Bool[Tensor, "b 1 H W"], attention: Float[Tensor, "b h w"]
 ) -> Bool[Tensor, "b h w"]:
     """Bring the body to the map's size: a map pixel counts when half of what it covers does."""
-    return (
-        adaptive_avg_pool2d(inside.float(), (attention.shape[1], attention.shape[2]))[:, 0] >= 0.5
-    )
+    share = adaptive_avg_pool2d(inside.float(), (attention.shape[1], attention.shape[2]))
+    return share[:, 0] >= 0.5
