@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -210,6 +211,22 @@ def test_output_in_the_way_of_a_file_is_5(wholesight, heads, model, tmp_path):
     (tmp_path / "file").write_text("")
     ended = wholesight("segment", model, *scans_of(heads, "test"), "--out", tmp_path / "file" / "o")
     assert ended.code == 5
+
+
+def test_a_full_disk_is_5_and_leaves_nothing_half_written(wholesight, heads, model, tmp_path):
+    """A limit on the size of files stands in for the disk: the system call fails alike."""
+    out = tmp_path / "o"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        ended = wholesight("segment", model, *scans_of(heads, "test"), "--out", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ended.code == 5
+    assert "room" in ended.err
+    assert {path.name for path in out.iterdir()} == {"results.tsv", "failures.tsv", "run.json"}
+    again = wholesight("segment", model, *scans_of(heads, "test"), "--out", out, "--resume")
+    assert again.code == 0
 
 
 def test_calibrating_on_training_subjects_is_refused(wholesight, heads, model, tmp_path):

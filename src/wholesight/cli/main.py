@@ -21,7 +21,7 @@ from wholesight.cli.fit import fit
 from wholesight.cli.info import info
 from wholesight.cli.phantom import phantom
 from wholesight.cli.segment import segment
-from wholesight.errors import WholesightError
+from wholesight.errors import OutputError, WholesightError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,6 +64,12 @@ def run() -> None:
     except WholesightError as fault:
         _say(f"error: {fault}")
         sys.exit(fault.exit_code)
+    except OSError as fault:
+        _say(
+            f"error: {fault.filename or 'a file'}: {fault.strerror or fault}. Check that the disk "
+            "has room and that the folder is yours, then run the same command again."
+        )
+        sys.exit(OutputError.exit_code)
     except KeyboardInterrupt:
         _say("stopped. What was finished is kept; where there is --resume, it goes on from there.")
         sys.exit(130)

@@ -47,7 +47,7 @@ class ConstrainedVAE(Method):
     All terms are in nats per slice (sums over pixels and latent), so that beta and the weights
     mean the same in every recipe. normalisation "sum" minimises that; "mean" divides the whole by
     the number of pixels, which changes the scale of the gradient and nothing else. Published code
-    that averages its terms is restated in these units, see docs/concepts/fidelity.md.
+    that averages its terms is restated in these units (docs/decisions/0004).
 
     stage : 1 to 4, where attention is read. terms : none gives a plain VAE, whose Grad-CAM is the
     unconstrained comparison (Liu et al., CVPR 2020). map_normalisation : of the map at test, slice
