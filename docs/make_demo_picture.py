@@ -29,7 +29,7 @@ def main() -> None:
     maps = sorted((demo / "maps").glob("*_anomaly.nii.gz"))
     if not maps:
         sys.exit(f"{demo}: no maps here. Run make demo first.")
-    figure = Figure(figsize=(2.4 * len(maps), 2.75 * len(ROWS)), facecolor=BACKGROUND)
+    figure = Figure(figsize=(2.4 * len(maps), 2.55 * len(ROWS)), facecolor=BACKGROUND)
     axes = figure.subplots(len(ROWS), len(maps), squeeze=False)
     figure.subplots_adjust(left=0.05, right=1, top=1, bottom=0, wspace=0.02, hspace=0.02)
     for column, path in enumerate(maps):
@@ -46,22 +46,25 @@ def draw_case(axes: np.ndarray, demo: Path, path: Path) -> None:
     folder = demo / "heads" / scan.removesuffix("_flair")
     truth = upright(read_mask(folder / f"{scan.removesuffix('_flair')}_seg.nii.gz"))
     k = int(np.argmax(truth.sum(axis=(0, 1))))
-    image = upright(read(folder / f"{scan}.nii.gz"))[..., k]
-    anomaly = upright(read(path))[..., k]
-    mask = upright(read_mask(path.with_name(f"{scan}_mask.nii.gz")))[..., k]
+    image = upright(read(folder / f"{scan}.nii.gz"))
+    rows = np.flatnonzero((image > 0).any(axis=(1, 2)))
+    shown = slice(max(rows[0] - 3, 0), rows[-1] + 4)
+    truth, image = truth[shown, :, k], image[shown, :, k]
+    anomaly = upright(read(path))[shown, :, k]
+    mask = upright(read_mask(path.with_name(f"{scan}_mask.nii.gz")))[shown, :, k]
     for axis in axes:
         axis.axis("off")
         axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.8))
-    outline(axes[0], truth[..., k], TRUTH)
+    outline(axes[0], truth, TRUTH)
     # 1 is attention as usual in this slice's body.
-    axes[1].imshow(np.where(image > 0, anomaly, np.nan), cmap="magma", vmin=0.5, vmax=2.5)
-    outline(axes[1], truth[..., k], TRUTH)
+    axes[1].imshow(np.where(image > 0, anomaly, np.nan), cmap="magma", vmin=0.6, vmax=1.7)
+    outline(axes[1], truth, TRUTH)
     axes[2].imshow(np.where(mask, 1.0, np.nan), cmap=mpl.colors.ListedColormap([FOUND]), alpha=0.6)
-    outline(axes[2], truth[..., k], TRUTH)
+    outline(axes[2], truth, TRUTH)
 
 
 def upright(volume: Volume) -> np.ndarray:
-    """Turn a volume so that rows run from anterior to posterior, columns from the patient's right to left."""
+    """Turn a volume: rows from anterior to posterior, columns from the patient's right to left."""
     return canonical(volume.voxels, volume.affine).voxels[::-1, ::-1].transpose(1, 0, 2)
 
 

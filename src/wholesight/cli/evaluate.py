@@ -58,7 +58,7 @@ def evaluate(
     mine = judge(name, judged.score_files(predictions), threshold_note=_note(facts))
     floor_detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"])
     beside = judge(
-        "floor (intensity over its mode, smoothed)",
+        "intensity floor",
         judged.score_detector(floor_detector),
         threshold_note=floor_detector.threshold.statement
         if floor_detector.threshold
@@ -106,7 +106,12 @@ def _note(facts: dict[str, Any]) -> str:
 
 
 def _told(facts: dict[str, Any], data: Path, subset: str) -> dict[str, str]:
-    told = {"data": data.resolve().name, "subset": subset}
+    told = {
+        "data": data.resolve().name,
+        "subset": subset,
+        "intensity floor": "intensity over its histogram mode, smoothed inside the body (recipe "
+        "floor); nothing is learned",
+    }
     for name in ("recipe", "model", "wholesight", "started"):
         if name in facts:
             told[name] = str(facts[name])
