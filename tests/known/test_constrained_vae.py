@@ -122,3 +122,22 @@ def test_published_setting_has_the_published_features():
         sum(p.numel() for p in method.network.encoder.stages.parameters())
         == 11_689_512 - 513_000 - 9_536
     )
+
+
+def answer_to_a_common_shift(norm: str, *, train: bool) -> float:
+    """|sum over slices of alpha| against the sum of |alpha|, over all channels."""
+    torch.manual_seed(0)
+    vae = VAE(size=64, width=8, latent=8, width_top=16, norm=norm).train(train)
+    encoding = vae.encode(slices_of(8, 64)[0])
+    (gradient,) = torch.autograd.grad(encoding.mean.sum(), encoding.stages.first)
+    alpha = gradient.mean(dim=(2, 3))
+    return (alpha.sum(0).abs().sum() / alpha.abs().sum()).item()
+
+
+def test_batch_norm_hides_from_training_what_grad_cam_shows_at_test():
+    """docs/decisions/0003: the next stage's batch norm subtracts a shift that all slices share, so
+    in training the weights alpha of a channel sum to nearly nothing over the batch."""
+    assert answer_to_a_common_shift("batch", train=True) < 0.1
+    assert answer_to_a_common_shift("batch", train=False) > 0.5
+    in_training = answer_to_a_common_shift("group", train=True)
+    assert in_training == answer_to_a_common_shift("group", train=False) > 0.2
