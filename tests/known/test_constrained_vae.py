@@ -137,7 +137,7 @@ def answer_to_a_common_shift(norm: str, *, train: bool) -> float:
 def test_batch_norm_hides_from_training_what_grad_cam_shows_at_test():
     """docs/decisions/0003: the next stage's batch norm subtracts a shift that all slices share, so
     in training the weights alpha of a channel sum to nearly nothing over the batch."""
-    assert answer_to_a_common_shift("batch", train=True) < 0.1
+    assert answer_to_a_common_shift("batch", train=True) < 0.15
     assert answer_to_a_common_shift("batch", train=False) > 0.5
     in_training = answer_to_a_common_shift("group", train=True)
     assert in_training == answer_to_a_common_shift("group", train=False) > 0.2
