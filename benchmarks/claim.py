@@ -14,19 +14,43 @@ import shutil
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from torch import Tensor
 
 from lgg import Figures, figures, judge, judge_floor, normals, open_lgg
 from wholesight.datasets import DataSet
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
 from wholesight.io.files import write_json, write_text
+from wholesight.methods.method import LossTerms, Method
 from wholesight.recipe import Recipe
 from wholesight.training.fit import fit
 
 RECIPES = {"vae": "Grad-CAM, no constraint", "quick": "Grad-CAM, constrained"}
-# The map as both recipes have it, and the bare Grad-CAM of the very same networks.
-MAPS = {"body-median": "over its median in the body", "none": "as it is"}
+# The map as both recipes have it, the bare Grad-CAM of the very same networks, and its negative:
+# without the constraint the sign of the score, a sum of latent means, is arbitrary.
+MAPS = {"body-median": "over its median in the body", "none": "as it is", "negated": "negated"}
+
+
+class Negated(Method):
+    """A method whose map is the other's with the other sign."""
+
+    reference = "the comparison of benchmarks/claim.py"
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def loss(self, slices: Tensor, inside: Tensor, epoch: float) -> LossTerms:
+        """Return the method's own loss."""
+        return self.method.loss(slices, inside, epoch)
+
+    def anomaly_map(self, slices: Tensor, inside: Tensor) -> Tensor:
+        """Return the negated map."""
+        return -self.method.anomaly_map(slices, inside)
+
 
 Rows = dict[tuple[str, str], list[Figures]]
 
@@ -66,8 +90,11 @@ def train(name: str, seed: int, data: DataSet, out: Path) -> Path:
 
 def judged(folder: Path, name: str, how: str, data: DataSet) -> Figures:
     """Calibrate and judge a trained network, its map scaled in one of the ways."""
-    recipe = Recipe.load(name, [f"method.map_normalisation={how}"])
+    scale = "none" if how == "negated" else how
+    recipe = Recipe.load(name, [f"method.map_normalisation={scale}"])
     recipe.method.load_state_dict(Detector.load(folder).recipe.method.state_dict())
+    if how == "negated":
+        recipe = replace(recipe, method=Negated(recipe.method))
     detector = Detector(recipe=recipe).calibrate(normals(data), rule="percentile", alpha=0.05)
     return figures(judge(name, detector, data))
 

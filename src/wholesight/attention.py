@@ -67,10 +67,13 @@ def over_body_median(
     >>> over_body_median(slices, slices > 0).tolist()
     [[[1.0, 1.0, 3.0]], [[1.0, 1.0, 3.0]]]
     """
-    outside = torch.where(inside, attention, torch.nan).flatten(1)
-    median = outside.nanmedian(dim=1).values.abs()[:, None, None]
-    # No body: nan. A median of 0, which the constraint rules out: not more than what float holds.
-    return (attention / median.clamp_min(torch.finfo(attention.dtype).eps)).nan_to_num(0.0)
+    within = torch.where(inside, attention, torch.nan).flatten(1)
+    median = within.nanmedian(dim=1).values.abs()
+    # The constraint rules out a median near 0; without it a slice's own size bounds the quotient.
+    smallest = 1e-3 * within.abs().nan_to_num(0.0).amax(dim=1)
+    scale = torch.maximum(median, smallest).clamp_min(torch.finfo(attention.dtype).tiny)
+    some = inside.flatten(1).any(dim=1)[:, None, None]
+    return torch.where(some, attention / scale[:, None, None], 0.0)
 
 
 def min_max(

@@ -140,6 +140,11 @@ class Detector:
             slices = torch.from_numpy(prepared.pixels[part]).to(self.device)
             inside = torch.from_numpy(prepared.inside[part]).to(self.device)
             maps[part] = method.anomaly_map(slices, inside).cpu().numpy()
+        if not np.isfinite(maps).all():
+            raise ModelError(
+                "The network's map of this scan is not finite. Train again; if that does not help, "
+                "report the recipe as a bug."
+            )
         return maps
 
     def save(self, folder: Path) -> Detector:

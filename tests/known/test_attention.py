@@ -84,3 +84,8 @@ def test_body_median_leaves_healthy_slices_near_one_and_takes_out_their_scale():
 def test_body_median_of_a_slice_without_body_is_zero():
     nobody = torch.zeros(1, 2, 2, dtype=torch.bool)
     assert over_body_median(torch.ones(1, 2, 2), nobody).abs().max() == 0
+
+
+def test_body_median_does_not_hide_a_broken_network():
+    broken = torch.full((1, 2, 2), torch.nan)
+    assert over_body_median(broken, torch.ones(1, 2, 2, dtype=torch.bool)).isnan().all()

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from wholesight.attention import ActivationMean, GradCAM
-from wholesight.methods.constrained_vae import ConstrainedVAE, Term
+from wholesight.methods.constrained_vae import ConstrainedVAE, Term, _enlarged, _shrunk
 from wholesight.nn.vae import VAE
 from wholesight.objective.constraints import Coverage
 from wholesight.objective.penalties import LogBarrier
@@ -141,3 +141,37 @@ def test_batch_norm_hides_from_training_what_grad_cam_shows_at_test():
     assert answer_to_a_common_shift("batch", train=False) > 0.5
     in_training = answer_to_a_common_shift("group", train=True)
     assert in_training == answer_to_a_common_shift("group", train=False) > 0.2
+
+
+@pytest.mark.parametrize(("stem", "stage"), [("conv-pool", 1), ("conv-pool", 2), ("conv", 1)])
+def test_a_map_pixel_is_drawn_where_its_receptive_field_lies(stem, stage):
+    """Centre of what a feature sees, by its gradient, against that of what is drawn for it."""
+    size, seen = 96, []
+    for seed in range(6):
+        torch.manual_seed(seed)
+        vae = VAE(size=size, width=4, latent=2, width_top=16, stem=stem).eval()
+        slices = torch.rand(1, 1, size, size, requires_grad=True)
+        features = vae.encode(slices).stages[stage - 1]
+        index = features.shape[2] // 2
+        (gradient,) = torch.autograd.grad(features[0, :, index, index].sum(), slices)
+        weight = gradient[0, 0].abs().sum(0)
+        seen.append((weight * torch.arange(size)).sum() / weight.sum())
+    side = size // (4 if stem == "conv-pool" else 2) // 2 ** (stage - 1)
+    delta = torch.zeros(1, side, side)
+    delta[0, side // 2, side // 2] = 1.0
+    drawn = _enlarged(delta, size // side)[0].sum(0)
+    centre = (drawn * torch.arange(size)).sum() / drawn.sum()
+    assert centre.item() == pytest.approx(size / 2, abs=1e-4)
+    assert torch.stack(seen).mean().item() == pytest.approx(centre.item(), abs=0.5)
+
+
+def test_the_body_is_shrunk_onto_the_same_grid():
+    inside = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    inside[..., 6:11, 6:11] = True  # around pixel 8, which feature 2 of 4 sees
+    small = _shrunk(inside, torch.zeros(1, 4, 4))
+    assert small.nonzero().tolist() == [[0, 2, 2]]
+
+
+def test_a_barrier_that_can_never_leave_its_linear_branch_warns():
+    with pytest.warns(UserWarning, match="linear branch"):
+        Term(constraint=Coverage(p=0.01), penalty=LogBarrier(t=10.0), weight=1.0)

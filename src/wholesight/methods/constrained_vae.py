@@ -5,6 +5,7 @@ Axes: b slices, c channels, h w map pixels, H W slice pixels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -12,15 +13,15 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from wholesight.attention import NORMALISATIONS, Attention
 from wholesight.methods.method import LossTerms, Method
 from wholesight.nn.encoder import STAGES
 from wholesight.nn.vae import VAE, Encoding
-from wholesight.objective.constraints import Constraint
+from wholesight.objective.constraints import Constraint, Coverage
 from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
-from wholesight.objective.penalties import Penalty
+from wholesight.objective.penalties import LogBarrier, Penalty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,18 @@ class Term:
     def __post_init__(self) -> None:
         if self.weight <= 0 or self.warmup_epochs < 0:
             raise ValueError("legal is weight > 0 and warmup_epochs >= 0")
+        if isinstance(self.penalty, LogBarrier) and isinstance(self.constraint, Coverage):
+            self._warn_of_a_linear_barrier(self.penalty, self.constraint)
+
+    @staticmethod
+    def _warn_of_a_linear_barrier(penalty: LogBarrier, constraint: Coverage) -> None:
+        """Say so when full coverage, g = -p, is still on the barrier's tangent: p t^2 <= 1."""
+        if constraint.p * penalty.t**2 <= 1 and penalty.growth == 1:
+            warnings.warn(
+                f"p = {constraint.p} and t = {penalty.t} make p t^2 <= 1: the barrier can never leave "
+                f"its linear branch. A t above {constraint.p**-0.5:.3g} gives it its logarithm.",
+                stacklevel=3,
+            )
 
 
 class ConstrainedVAE(Method):
@@ -110,9 +123,7 @@ class ConstrainedVAE(Method):
             encoding = self.network.encode(slices.detach().requires_grad_())
             attention = self._attend(encoding, differentiable=False).detach()
         attention = self.map_normalisation(attention, _shrunk(inside, attention))
-        return interpolate(
-            attention[:, None], slices.shape[2:], mode="bilinear", align_corners=False
-        )
+        return _enlarged(attention, slices.shape[2] // attention.shape[1])[:, None]
 
     def _attend(self, encoding: Encoding, *, differentiable: bool) -> Float[Tensor, "b h w"]:
         score = encoding.mean.sum()
@@ -138,9 +149,26 @@ class ConstrainedVAE(Method):
         return total, logged
 
 
+# Feature i of every stage sees the slice around pixel stride * i: all convolutions and the pooling
+# are centred there. Map and body are brought together on that grid. The usual resize, which takes
+# pixels for squares, draws the map (stride - 1) / 2 pixels off: 2 to 3 mm on a head.
+
+
+def _enlarged(attention: Float[Tensor, "b h w"], stride: int) -> Float[Tensor, "b H W"]:
+    """Bring the map to the slice's size, bilinear, each value at the pixel that it sees."""
+    height, width = attention.shape[1] * stride, attention.shape[2] * stride
+    # One more row and column, so that the last pixels have something to lean on.
+    padded = pad(attention[:, None], (0, 1, 0, 1), mode="replicate")
+    size = (height + 1, width + 1)
+    large = interpolate(padded, size, mode="bilinear", align_corners=True)
+    return large[:, 0, :height, :width]
+
+
 def _shrunk(
     inside: Bool[Tensor, "b 1 H W"], attention: Float[Tensor, "b h w"]
 ) -> Bool[Tensor, "b h w"]:
-    """Bring the body to the map's size: a map pixel counts when half of what it covers does."""
-    share = adaptive_avg_pool2d(inside.float(), (attention.shape[1], attention.shape[2]))
-    return share[:, 0] >= 0.5
+    """Bring the body to the map's size: a map pixel counts when half of what is around it does."""
+    stride = inside.shape[2] // attention.shape[1]
+    before = stride // 2
+    share = avg_pool2d(pad(inside.float(), (before, 0, before, 0)), stride)
+    return share[:, 0, : attention.shape[1], : attention.shape[2]] >= 0.5
