@@ -11,7 +11,8 @@ help:
 	@echo "make check   format, lint, types, spelling, import rules"
 	@echo "make format  put the code in shape"
 
-# torch first and by its exact version, so that no resolver brings the GPU build along.
+# torch first and by its exact version: where the index offers a CPU build of it, that is taken, and
+# nothing later has a reason to bring another along.
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "wholesight needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -126,6 +126,22 @@ class Detector:
         pooled = [np.concatenate(parts) for parts in scores.values()]
         return replace(self, threshold=RULES[rule](pooled, alpha=alpha, slices=slices))
 
+    def require_unseen(self, files: Mapping[str, Mapping[str, str]]) -> None:
+        """Refuse images that served the training, whatever they are called now.
+
+        files : {subject: {"case/role": sha256}}. Raises UsageError.
+        """
+        trained = self.record.get("data", {}).get("files", {})
+        seen = {sha: subject for subject, shas in trained.items() for sha in shas.values()}
+        for shas in files.values():
+            for name, sha in shas.items():
+                # Masks without a lesion are alike in many subjects; images are not.
+                if name.endswith("/image") and sha in seen:
+                    raise UsageError(
+                        f"{name}: the same file served the training of this model, as subject "
+                        f"{seen[sha]}. Calibrate on other scans."
+                    )
+
     def _mapped(self, scan: Scan) -> tuple[np.ndarray, Prepared]:
         prepared = self.recipe.prep.forward(scan)
         return prepared.restore(self._slice_maps(prepared)), prepared
@@ -168,8 +184,11 @@ class Detector:
         write_json(folder / _THRESHOLD, content)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Detector:
-        """Load a model folder. Raises ModelError when it is incomplete, damaged or too new."""
+    def load(cls, folder: Path, device: str = "cpu", *, with_threshold: bool = True) -> Detector:
+        """Load a model folder. Raises ModelError when it is incomplete, damaged or too new.
+
+        with_threshold : False leaves a threshold.json unread, for who sets another one.
+        """
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such model folder. wholesight fit makes one.")
         record = _read_json(folder, _RECORD)
@@ -187,7 +206,8 @@ class Detector:
                 "Copy the folder again, or train again."
             )
         recipe = _recipe(folder, content, weights)
-        threshold = _threshold(folder, digest) if (folder / _THRESHOLD).exists() else None
+        calibrated = with_threshold and (folder / _THRESHOLD).exists()
+        threshold = _threshold(folder, digest) if calibrated else None
         return cls(recipe=recipe, threshold=threshold, record=record, device=device, digest=digest)
 
 
@@ -232,7 +252,7 @@ def _threshold(folder: Path, digest: str) -> Threshold:
         )
     try:
         return Threshold(**content)
-    except TypeError as fault:
+    except (TypeError, ValueError) as fault:
         raise ModelError(
             f"{folder}: {_THRESHOLD} cannot be read ({fault}). Run wholesight calibrate again."
         ) from fault

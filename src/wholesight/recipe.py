@@ -43,7 +43,7 @@ REGISTRIES: Final[dict[type, dict[str, Any]]] = {
 }
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
-SHARED: Final = ("size", "channels")
+SHARED: Final = ("size",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Training:
     epochs : passes over the normal training slices. decay : of the learning rate, "cosine" to zero
     at the last epoch or "none" (as published). min_body_share : slices whose body fills less
     of the field are left out of training (the crown and the base hold little but their rim).
-    gradient_clip : largest norm of the gradient, none for no clipping.
+    gradient_clip : largest norm of the gradient, null for no clipping.
     """
 
     epochs: int
@@ -67,7 +67,7 @@ class Training:
         if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0:
             raise ValueError("legal is epochs >= 1, batch >= 2 (batch norm), learning_rate > 0")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
-            raise ValueError(f"gradient_clip is {self.gradient_clip}, legal is > 0 or none")
+            raise ValueError(f"gradient_clip is {self.gradient_clip}, legal is > 0 or null")
         if not 0 <= self.min_body_share < 1:
             raise ValueError(f"min_body_share is {self.min_body_share}, legal is 0 <= share < 1")
 
@@ -117,6 +117,7 @@ class Recipe:
             with torch.random.fork_rng(devices=()):
                 torch.manual_seed(seed)
                 parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
+        _require_fitting(parts["method"], parts["prep"])
         return cls(
             name=str(spec.get("name", "unnamed")),
             summary=str(spec.get("summary", "")),
@@ -131,6 +132,16 @@ class Recipe:
         for override in overrides:
             _override(spec, override)
         return cls.from_dict(spec, seed=seed)
+
+
+def _require_fitting(method: Method, prep: Prep) -> None:
+    """Refuse a method that takes other slices than the prep gives: one channel, square."""
+    size = prep.slices.size
+    if method.slice_shape not in (None, (1, size, size)):
+        raise RecipeError(
+            f"method: takes slices of {method.slice_shape}, but prep gives (1, {size}, {size}). "
+            "State the size once, at the top of the recipe."
+        )
 
 
 def shipped() -> dict[str, Path]:
@@ -162,7 +173,7 @@ class _Builder:
         if not isinstance(options, Mapping) or "kind" not in options:
             raise RecipeError(f"{key}: 'kind' is missing. Legal: {', '.join(sorted(registry))}.")
         kind = options["kind"]
-        if kind not in registry:
+        if not isinstance(kind, str) or kind not in registry:
             raise RecipeError(f"{key}.kind: '{kind}' is unknown. {nearest(str(kind), registry)}")
         rest = {name: option for name, option in options.items() if name != "kind"}
         built, resolved = self._construct(registry[kind], rest, key)
@@ -262,6 +273,9 @@ def _override(spec: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     place: Any = spec
     for parent in parents:
+        if isinstance(place, dict) and isinstance(place.get(parent), str) and place is not spec:
+            # `body: nonzero` is short for `body: {kind: nonzero}`.
+            place[parent] = {"kind": place[parent]}
         try:
             place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
         except (ValueError, IndexError) as fault:

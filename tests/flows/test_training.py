@@ -13,8 +13,8 @@ import torch
 from wholesight.datasets import open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
-from wholesight.errors import Interrupted
-from wholesight.recipe import Recipe, Training
+from wholesight.errors import InputError, Interrupted, ModelError, UsageError
+from wholesight.recipe import Recipe, Training, shipped
 from wholesight.training.data import NormalSlices
 from wholesight.training.fit import fit
 from wholesight.training.module import DivergedError
@@ -22,9 +22,11 @@ from wholesight.training.module import DivergedError
 EPOCHS = 4
 
 
+SMALL = ["size=32", "method.network.width=4", "training.batch=4", f"training.epochs={EPOCHS}"]
+
+
 def recipe(*overrides: str) -> Recipe:
-    small = ["size=32", "method.network.width=4", "training.batch=4", f"training.epochs={EPOCHS}"]
-    return Recipe.load("quick", [*small, *overrides], seed=5)
+    return Recipe.load("quick", [*SMALL, *overrides], seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,45 @@ def test_interrupted_and_resumed_equals_uninterrupted(scans, tmp_path):
     rows = list(csv.DictReader(history.splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert (tmp_path / "cut" / "learning-curve.png").stat().st_size > 5000
+
+
+def test_resuming_with_another_recipe_seed_or_data_is_refused(heads, scans, tmp_path):
+    cut = tmp_path / "cut"
+    with pytest.raises(Interrupted):
+        fit(recipe(), scans, cut, seed=5, device="cpu", callbacks=[CtrlC(1)])
+    for other, seed, said in (
+        (recipe("method.beta=2.0"), 5, "recipe.method.beta was 1.0, now it is 2.0"),
+        (Recipe.load("vae", [*SMALL], seed=5), 5, "recipe.name was quick, now it is vae"),
+        (recipe(), 6, "seed was 5, now it is 6"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            fit(other, scans, cut, seed=seed, device="cpu", resume=True)
+    with pytest.raises(UsageError, match=r"data\.subjects"):
+        fit(
+            recipe(),
+            scans,
+            cut,
+            seed=5,
+            device="cpu",
+            resume=True,
+            record={"data": {"subjects": ["somebody else"]}},
+        )
+
+
+def test_resuming_from_a_damaged_state_says_what_to_do(scans, tmp_path):
+    cut = tmp_path / "cut"
+    with pytest.raises(Interrupted):
+        fit(recipe(), scans, cut, seed=5, device="cpu", callbacks=[CtrlC(1)])
+    state = cut / "training" / "last.ckpt"
+    state.write_bytes(state.read_bytes()[:2000])
+    with pytest.raises(ModelError, match="run without --resume"):
+        fit(recipe(), scans, cut, seed=5, device="cpu", resume=True)
+
+
+def test_training_that_cannot_begin_leaves_no_folder(scans, tmp_path):
+    with pytest.raises(InputError, match="No normal slice"):
+        fit(recipe("training.min_body_share=0.99"), scans, tmp_path / "m", device="cpu")
+    assert not (tmp_path / "m").exists()
 
 
 def test_ctrl_c_before_the_first_epoch_says_that_nothing_is_kept(scans, tmp_path):
@@ -125,3 +166,20 @@ def test_learning_rate_is_a_function_of_the_epoch():
     assert plan.rate(5) == pytest.approx(5e-3)
     assert plan.rate(10) == pytest.approx(0)
     assert Training(epochs=10).rate(9) == 1e-3
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_recipe_goes_from_the_phantom_to_a_map_and_back_from_disk(name, heads, tmp_path):
+    small = ["training.epochs=1", "training.batch=4"]
+    if name != "floor":
+        small += ["size=32", "method.network.width=4", "method.network.width_top=16"]
+    data = open_dataset(heads)
+    fit(Recipe.load(name, small), Scans(data.subset("train")), tmp_path / "m", device="cpu")
+    detector = Detector.load(tmp_path / "m")
+    cases = data.subset("calibration")
+    pairs = zip((case.subject for case in cases), Scans(cases), strict=True)
+    detector = detector.calibrate(pairs, rule="percentile", alpha=0.05)
+    scan = data.subset("test")[0].read()
+    found = detector.segment(scan.image)
+    assert found.map.voxels[found.body.voxels].std() > 0
+    assert not found.map.voxels[~found.body.voxels].any()

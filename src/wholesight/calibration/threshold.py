@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ class Threshold:
     slices: int
     voxels: int
     statement: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, float) or not math.isfinite(self.value):
+            raise ValueError(f"the threshold's value is {self.value!r}, a finite number is needed")
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain dict that threshold.json holds."""

@@ -47,7 +47,7 @@ class Term:
         """Say so when full coverage, g = -p, is still on the barrier's tangent: p t^2 <= 1."""
         if constraint.p * penalty.t**2 <= 1 and penalty.growth == 1:
             warnings.warn(
-                f"p = {constraint.p} and t = {penalty.t} make p t^2 <= 1: the barrier can never leave "
+                f"p = {constraint.p} and t = {penalty.t} make p t^2 <= 1: the barrier never leaves "
                 f"its linear branch. A t above {constraint.p**-0.5:.3g} gives it its logarithm.",
                 stacklevel=3,
             )
@@ -98,6 +98,10 @@ class ConstrainedVAE(Method):
         self.beta = beta
         self.normalisation = normalisation
         self.map_normalisation = NORMALISATIONS[map_normalisation]
+
+    @property
+    def slice_shape(self) -> tuple[int, int, int]:
+        return self.network.slice_shape
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

@@ -27,6 +27,11 @@ class Method(nn.Module, ABC):
     # False for a method with nothing to train; `fit` then only fits the prep.
     trainable: ClassVar[bool] = True
 
+    @property
+    def slice_shape(self) -> tuple[int, int, int] | None:
+        """The (channels, height, width) of slices that it takes; None when it takes any."""
+        return None
+
     @abstractmethod
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

@@ -48,6 +48,7 @@ class VAE(nn.Module):
         super().__init__()
         if min(size, channels, width, latent, width_top) < 1:
             raise ValueError("size, channels, width, latent and width_top must be at least 1")
+        self.slice_shape = (channels, size, size)
         self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
         stride = self.encoder.stride
         if size % stride:

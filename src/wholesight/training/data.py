@@ -15,14 +15,19 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from wholesight.errors import InputError
 from wholesight.prep.chain import Prep
-from wholesight.volume import Scan
+from wholesight.prep.orient import canonical
+from wholesight.volume import Scan, Volume
 
 
 class NormalSlices(NamedTuple):
-    """Prepared normal slices of all training scans: pixels (n, c, H, W), inside (n, 1, H, W)."""
+    """Prepared normal slices of all training scans: pixels (n, c, H, W), inside (n, 1, H, W).
+
+    spacing_mm : the smallest and the largest of the scans, canonical axes: {"low": [x, y, z], ...}.
+    """
 
     pixels: Tensor
     inside: Tensor
+    spacing_mm: dict[str, list[float]]
 
     @classmethod
     def of(cls, prep: Prep, scans: Iterable[Scan], *, min_body_share: float) -> NormalSlices:
@@ -30,21 +35,26 @@ class NormalSlices(NamedTuple):
 
         Raises InputError E_NO_NORMAL when none is left.
         """
-        pixels, inside = [], []
+        pixels, inside, spacings = [], [], []
         for scan in scans:
             prepared = prep.forward(scan)
             enough = prepared.inside.mean(axis=(1, 2, 3)) > min_body_share
             keep = prepared.normal & enough
             pixels.append(prepared.pixels[keep])
             inside.append(prepared.inside[keep])
+            turned = canonical(scan.image.voxels, scan.image.affine)
+            spacings.append(Volume(turned.voxels, turned.affine).spacing_mm)
         if not sum(len(part) for part in pixels):
             raise InputError(
                 "No normal slice is left to train on: every slice of the training scans has an "
                 "abnormal voxel or hardly any body. Add scans, or see wholesight check DATA.",
                 code="E_NO_NORMAL",
             )
+        low, high = np.min(spacings, axis=0), np.max(spacings, axis=0)
         return cls(
-            torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(inside))
+            torch.from_numpy(np.concatenate(pixels)),
+            torch.from_numpy(np.concatenate(inside)),
+            {"low": low.round(4).tolist(), "high": high.round(4).tolist()},
         )
 
     def loader(self, *, batch: int, seed: int) -> DataLoader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import signal
 import time
 import warnings
@@ -20,12 +21,12 @@ from rich.console import Console
 
 from wholesight.detector import Detector, device_name
 from wholesight.errors import Interrupted, ModelError, UsageError
-from wholesight.io.files import make_folder
+from wholesight.io.files import make_folder, write_json
 from wholesight.recipe import Recipe
 from wholesight.training.data import NormalSlices
 from wholesight.training.history import EpochProgress, History, draw_curve
 from wholesight.training.module import MethodModule
-from wholesight.training.record import software
+from wholesight.training.record import PLAN, require_same_plan, software
 from wholesight.volume import Scan
 
 CHECKPOINT: Final = "last.ckpt"
@@ -54,10 +55,15 @@ def fit(
     normal slice is left.
     """
     _require_free(out, resume=resume)
-    folder = make_folder(out / "training")
+    plan = {"recipe": recipe.resolved, "seed": seed, "data": (record or {}).get("data", {})}
+    if resume:
+        require_same_plan(out / "training", plan)
+        _require_readable(out / "training" / CHECKPOINT)
     started, clock = datetime.now(UTC), time.monotonic()
     recipe.prep.fit(scans)
     slices = NormalSlices.of(recipe.prep, scans, min_body_share=recipe.training.min_body_share)
+    folder = make_folder(out / "training")
+    write_json(folder / PLAN, plan)
     if console:
         console.print(f"{len(slices.pixels)} normal slices to learn from")
     rows: list[dict[str, float]] = []
@@ -66,7 +72,7 @@ def fit(
         watchers = [*callbacks, *progress]
         rows = _train(recipe, slices, folder, seed, device, resume, watchers)
         draw_curve(rows, out / "learning-curve.png")
-    detector = Detector(
+    Detector(
         recipe=recipe,
         record={
             "recipe": recipe.name,
@@ -74,13 +80,15 @@ def fit(
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 1),
             "normal_slices": len(slices.pixels),
+            "spacing_mm": slices.spacing_mm,
             "last_epoch": rows[-1] if rows else {},
             **software(),
             **(record or {}),
         },
     ).save(out)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    return detector
+    # What is returned is what everybody else will load, to the last bit.
+    return Detector.load(out)
 
 
 def _require_free(out: Path, *, resume: bool) -> None:
@@ -141,6 +149,17 @@ def _train(
                 weights_only=True,
             )
     return history.rows
+
+
+def _require_readable(checkpoint: Path) -> None:
+    """Say what to do when the state to resume from is damaged."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError) as fault:
+        raise ModelError(
+            f"{checkpoint}: damaged, training cannot go on from it. Delete the model folder and "
+            "run without --resume."
+        ) from fault
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +10,46 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from wholesight.errors import ModelError, UsageError
+
 _PACKAGES = ("wholesight", "torch", "lightning", "numpy", "scipy", "scikit-image", "nibabel")
+
+
+PLAN = "plan.json"
+
+
+def require_same_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Refuse to go on with another recipe, seed or data than training began with.
+
+    Raises UsageError that names the first difference, ModelError when nobody knows how it began.
+    """
+    try:
+        begun = json.loads((folder / PLAN).read_bytes())
+    except (OSError, ValueError) as fault:
+        raise ModelError(
+            f"{folder / PLAN}: cannot be read, so it is not known what to go on with. Delete the "
+            "model folder and run without --resume."
+        ) from fault
+    # Through JSON, so that both sides are plain data.
+    difference = _first_difference(begun, json.loads(json.dumps(plan)))
+    if difference:
+        raise UsageError(
+            f"This training began otherwise: {difference}. Use the same recipe, --set, --seed and "
+            "data with --resume, or choose another --out."
+        )
+
+
+def _first_difference(begun: Any, now: Any, key: str = "") -> str | None:
+    if isinstance(begun, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*begun, *now]):
+            found = _first_difference(begun.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+            if found:
+                return found
+        return None
+    if isinstance(begun, list) and isinstance(now, list) and len(begun) == len(now):
+        numbered = dict(enumerate(begun)), dict(enumerate(now))
+        return _first_difference(*numbered, key)
+    return None if begun == now else f"{key} was {begun}, now it is {now}"
 
 
 def software() -> dict[str, Any]:
