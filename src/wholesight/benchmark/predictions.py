@@ -5,9 +5,10 @@ Axes: i j k as in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from wholesight.volume import Scan, Volume
 
 # The recipe that every result is shown beside.
 FLOOR: Final = "floor"
+
+_MAP, _MASK = "_anomaly", "_mask"
 
 
 class Judged:
@@ -47,17 +50,11 @@ class Judged:
     def score_files(self, folder: Path) -> Iterator[Scored]:
         """Yield each case with the map, and the mask if there is one, that `folder` holds for it.
 
-        Raises InputError when a map is missing or not on the image's grid.
+        Raises InputError when a map is missing, serves two cases or is not on its image's grid.
         """
-        masks = [_find(folder, case, "mask") for case in self.cases]
-        for case, mask_path in zip(self.cases, masks, strict=True):
-            map_path = _find(folder, case, "anomaly")
-            if map_path is None:
-                raise InputError(
-                    f"{folder}: no map {stem(case.image)}_anomaly.nii.gz for case {case.id}. "
-                    "Segment all cases of the subset first.",
-                    code="E_NO_MAP",
-                )
+        maps = _maps(folder, self.cases)
+        masks = [_mask_of(path) for path in maps]
+        for case, map_path, mask_path in zip(self.cases, maps, masks, strict=True):
             scan = case.read()
             anomaly = _on_grid(read(map_path), map_path, scan)
             # A mask that some cases lack is no mask of the method.
@@ -102,17 +99,59 @@ class Judged:
         return restore(self.body(turned.voxels, spacing_mm, given), turned.turn)
 
 
-def floor(normals: Iterable[tuple[str, Scan]] | None, *, rule: str, alpha: float) -> Detector:
+def floor_recipe(body: str | Mapping[str, Any] = "nonzero") -> Recipe:
+    """Return the floor's recipe, which looks in the body that it is judged in.
+
+    body : a rule's name, or its kind and options as a resolved recipe has them.
+    """
+    return Recipe.load(FLOOR, [f"prep.body={json.dumps(body)}"])
+
+
+def floor(
+    normals: Iterable[tuple[str, Scan]] | None,
+    *,
+    rule: str,
+    alpha: float,
+    recipe: Recipe | None = None,
+) -> Detector:
     """Return the intensity floor, with a threshold where (subject, scan) normals are at hand."""
-    detector = Detector(recipe=Recipe.load(FLOOR))
+    detector = Detector(recipe=recipe or floor_recipe())
     return detector if normals is None else detector.calibrate(normals, rule=rule, alpha=alpha)
 
 
-def _find(folder: Path, case: Case, role: str) -> Path | None:
-    names = (
-        f"{name}_{role}{suffix}" for name in (stem(case.image), case.id) for suffix in SUFFIXES
-    )
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def _maps(folder: Path, cases: Sequence[Case]) -> list[Path]:
+    """Return each case's map. Raises InputError where one is missing or two cases share one."""
+    owner: dict[Path, Case] = {}
+    for case in cases:
+        path = _map_of(folder, case)
+        if path in owner:
+            raise InputError(
+                f"{path}: is it the map of case {owner[path].id} or of {case.id}? Name the maps "
+                f"after the cases, as {case.id}{_MAP}.nii.gz.",
+                code="E_AMBIGUOUS",
+            )
+        owner[path] = case
+    return list(owner)
+
+
+def _map_of(folder: Path, case: Case) -> Path:
+    # The id first: it is unique in the data set, a file's name need not be.
+    names = (f"{name}{_MAP}{end}" for name in (case.id, stem(case.image)) for end in SUFFIXES)
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise InputError(
+            f"{folder}: no map {stem(case.image)}{_MAP}.nii.gz for case {case.id}. "
+            "Segment all cases of the subset first.",
+            code="E_NO_MAP",
+        )
+    return found
+
+
+def _mask_of(map_path: Path) -> Path | None:
+    """Return the mask beside a map, by the same name."""
+    name = stem(map_path).removesuffix(_MAP)
+    paths = (map_path.with_name(f"{name}{_MASK}{end}") for end in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _on_grid(volume: Volume, path: Path, scan: Scan) -> np.ndarray:

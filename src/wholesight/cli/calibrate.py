@@ -25,24 +25,25 @@ def calibrate(
     device: Device = DeviceName.auto,
 ) -> None:
     """Set the threshold of a model on the normal slices of the subjects of `calibration`."""
-    from rich.console import Console
-
+    from wholesight.cli.speech import command, console
     from wholesight.datasets import open_dataset
-    from wholesight.datasets.scans import Scans
+    from wholesight.datasets.scans import Scans, file_hashes
 
     cases = open_dataset(data, modality=modality).subset("calibration")
     from wholesight.detector import Detector, device_name
 
-    detector = Detector.load(model, device=device_name(device.value))
+    # A damaged threshold is no reason not to set another.
+    detector = Detector.load(model, device=device_name(device.value), with_threshold=False)
+    detector.require_unseen(file_hashes(cases))
     pairs = zip((case.subject for case in cases), Scans(cases), strict=True)
     found = detector.calibrate(pairs, rule=rule.value, alpha=alpha)
     found.save_threshold(model)
     threshold = found.calibrated_threshold
-    console = Console(highlight=False)
-    console.print(
+    say = console().print
+    say(
         f"threshold {threshold.value:.6g} from {threshold.slices} normal slices of "
         f"{threshold.subjects} subjects"
     )
-    console.print(threshold.statement)
-    console.print(f"Saved in {model}. Next:")
-    console.print(f"  wholesight segment {model} SCAN.nii.gz --out DIR", soft_wrap=True)
+    say(threshold.statement)
+    say(f"Saved in {model}. Next:", soft_wrap=True)
+    say("  " + command("segment", model, "SCAN.nii.gz", "--out", "DIR"), soft_wrap=True)

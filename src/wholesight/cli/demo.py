@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wholesight.cli.speech import command, console
 from wholesight.errors import UsageError
 
 
@@ -16,8 +18,12 @@ def demo(
     ),
 ) -> None:
     """Make heads, train, set the threshold, segment, evaluate: a few minutes on two cores."""
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: is there already. Delete it, or choose another --out.")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        another = f"{out}-2"
+        raise UsageError(
+            f"{out}: is there already. Remove it first:\n  {shlex.join(['rm', '-r', str(out)])}\n"
+            f"or make another one:\n  {command('demo', '--out', another)}"
+        )
     data, model, maps, report = out / "heads", out / "model", out / "maps", out / "report"
     for words in (
         ["phantom", str(data), "--normal", "24", "--lesion", "8"],
@@ -33,12 +39,11 @@ def demo(
 
 def _run(words: list[str]) -> None:
     """Run one command of the command line in this process, after showing it."""
-    from rich.console import Console
     from rich.text import Text
 
     from wholesight.cli.main import app
 
-    Console(highlight=False).print(Text(f"\n$ wholesight {' '.join(words)}", "bold"))
+    console().print(Text(f"\n$ {command(*words)}", "bold"), soft_wrap=True)
     code = app(words, standalone_mode=False)
     if code:
         raise typer.Exit(code)

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from wholesight.datasets import DataSet
 
 
+_JUDGING = ("validation", "test")
+
+
 class BodyName(StrEnum):
     """How the body is found when a case brings no body mask of its own."""
 
     nonzero = "nonzero"
     skull_strip = "skull-strip"
+    given = "given"
     whole = "whole"
 
 
@@ -32,7 +36,10 @@ def evaluate(
     data: Data,
     out: Out,
     subset: Annotated[str, typer.Option(help="Split to judge on: validation or test.")] = "test",
-    body: Annotated[BodyName, typer.Option(help="Which pixels count.")] = BodyName.nonzero,
+    body: Annotated[
+        BodyName | None,
+        typer.Option(help="Which pixels count; without it as the maps' model did, else nonzero."),
+    ] = None,
     alpha: Alpha = 0.05,
     modality: Modality = None,
 ) -> None:
@@ -40,23 +47,25 @@ def evaluate(
 
     alpha is that of the intensity floor's threshold, unless PREDICTIONS says which one it used.
     """
-    from rich.console import Console
-
+    _require_unseen(subset)
+    from wholesight.cli.speech import console
     from wholesight.datasets import open_dataset
 
     found = open_dataset(data, modality=modality)
     cases = found.subset(subset)
-    facts = _facts(predictions)
+    _require_folder(predictions)
     from wholesight.benchmark.evaluate import evaluate as judge
-    from wholesight.benchmark.predictions import Judged, floor
+    from wholesight.benchmark.predictions import Judged, floor, floor_recipe
     from wholesight.benchmark.report import write_report
-    from wholesight.prep.body import BODIES
+    from wholesight.cohort.ledger import read_run
 
-    judged = Judged(cases, BODIES[body.value]())
+    facts = read_run(predictions) or {}
+    recipe = floor_recipe(body.value if body else facts.get("body") or "nonzero")
+    judged = Judged(cases, recipe.prep.body)
     used = facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
-    name = facts.get("recipe") or predictions.name
+    name = facts.get("recipe") or predictions.resolve().name
     mine = judge(name, judged.score_files(predictions), threshold_note=_note(facts))
-    floor_detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"])
+    floor_detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"], recipe=recipe)
     beside = judge(
         "intensity floor",
         judged.score_detector(floor_detector),
@@ -68,11 +77,28 @@ def evaluate(
         [mine, beside],
         out,
         title=f"{name} on {data.resolve().name}, {subset}",
-        facts=_told(facts, data, subset),
+        facts=_told(facts, data, subset, recipe.resolved["prep"]["body"]["kind"]),
     )
-    console = Console(highlight=False)
-    console.print(_table([mine, beside]))
-    console.print(f"Report: {report}", soft_wrap=True)
+    console().print(_table([mine, beside]))
+    console().print(f"Report: {report}", soft_wrap=True)
+
+
+def _require_unseen(subset: str) -> None:
+    """Refuse to judge on subjects that the model or its threshold has seen."""
+    from wholesight.errors import UsageError, nearest
+
+    if subset not in _JUDGING:
+        raise UsageError(
+            f"--subset {subset}: maps are judged on subjects that served neither the training nor "
+            f"the threshold. {nearest(subset, _JUDGING)}"
+        )
+
+
+def _require_folder(predictions: Path) -> None:
+    from wholesight.errors import InputError
+
+    if not predictions.is_dir():
+        raise InputError(f"{predictions}: no such folder of maps.", code="E_NOT_FOUND")
 
 
 def _normals(found: DataSet) -> Any:
@@ -83,32 +109,16 @@ def _normals(found: DataSet) -> Any:
     return zip((case.subject for case in cases), Scans(cases), strict=True) if cases else None
 
 
-def _facts(predictions: Path) -> dict[str, Any]:
-    """Return what segment's run.json says; empty for the maps of another tool."""
-    import json
-
-    from wholesight.errors import InputError
-
-    if not predictions.is_dir():
-        raise InputError(f"{predictions}: no such folder of maps.", code="E_NOT_FOUND")
-    path = predictions / "run.json"
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as fault:
-        raise InputError(f"{path}: damaged ({fault}). Segment again.", code="E_FORMAT") from fault
-
-
 def _note(facts: dict[str, Any]) -> str:
     threshold = facts.get("threshold")
     return threshold["statement"] if threshold else "as these masks came; how is not recorded"
 
 
-def _told(facts: dict[str, Any], data: Path, subset: str) -> dict[str, str]:
+def _told(facts: dict[str, Any], data: Path, subset: str, body: str) -> dict[str, str]:
     told = {
         "data": data.resolve().name,
         "subset": subset,
+        "body": f"the case's own mask where it has one, else by the rule {body}",
         "intensity floor": "intensity over its histogram mode, smoothed inside the body (recipe "
         "floor); nothing is learned",
     }

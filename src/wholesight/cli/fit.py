@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wholesight.cli.options import Data, Device, DeviceName, Modality
+from wholesight.cli.options import Data, Device, DeviceName, Modality, Seed
 
 
 def fit(
@@ -23,13 +23,14 @@ def fit(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=20."),
     ] = None,
     modality: Modality = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
+    seed: Seed = 0,
     device: Device = DeviceName.auto,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
 ) -> None:
     """Train a recipe on the subjects of `train`; slices with an abnormal voxel are left out."""
-    from rich.console import Console
+    from rich.text import Text
 
+    from wholesight.cli.speech import command, console
     from wholesight.datasets import open_dataset
     from wholesight.datasets.scans import Scans, file_hashes
 
@@ -40,9 +41,9 @@ def fit(
     from wholesight.training.fit import fit as train
     from wholesight.training.record import training_data
 
-    console = Console(highlight=False)
+    screen = console()
     chosen = Recipe.load(recipe, overrides or (), seed=seed)
-    console.print(f"[bold]{chosen.name}[/]: {chosen.summary}")
+    screen.print(Text.assemble((chosen.name, "bold"), f": {chosen.summary}"))
     detector = train(
         chosen,
         Scans(cases),
@@ -51,8 +52,8 @@ def fit(
         device=device.value,
         resume=resume,
         record={"data": {"layout": found.layout, **training_data(file_hashes(cases))}},
-        console=console,
+        console=screen,
     )
     seconds = detector.record["seconds"]
-    console.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:")
-    console.print(f"  wholesight calibrate {out} {data}", soft_wrap=True)
+    screen.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:", soft_wrap=True)
+    screen.print("  " + command("calibrate", out, data), soft_wrap=True)

@@ -6,12 +6,14 @@ written · 5 output not writable · 6 model refused · 7 all cases failed · 130
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from wholesight.cli.calibrate import calibrate
 from wholesight.cli.check import check
@@ -21,9 +23,30 @@ from wholesight.cli.fit import fit
 from wholesight.cli.info import info
 from wholesight.cli.phantom import phantom
 from wholesight.cli.segment import segment
-from wholesight.errors import OutputError, WholesightError
+from wholesight.errors import Interrupted, OutputError, WholesightError
+
+# What a disk or its owner can refuse; any other OSError is a fault of ours.
+_REFUSED: Final = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+}
+
+
+class _Commands(TyperGroup):
+    """The commands; says what is kept after Ctrl-C, which typer alone would end in silence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(
+                "Stopped. What was finished is kept; where there is --resume, it goes on from "
+                "there."
+            ) from stop
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -61,26 +84,34 @@ def run() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code."""
     try:
         app()
+    except Interrupted as stop:
+        _say(str(stop))
+        sys.exit(stop.exit_code)
     except WholesightError as fault:
         _say(f"error: {fault}")
         sys.exit(fault.exit_code)
     except OSError as fault:
-        _say(
-            f"error: {fault.filename or 'a file'}: {fault.strerror or fault}. Check that the disk "
-            "has room and that the folder is yours, then run the same command again."
-        )
-        sys.exit(OutputError.exit_code)
-    except KeyboardInterrupt:
-        _say("stopped. What was finished is kept; where there is --resume, it goes on from there.")
-        sys.exit(130)
+        sys.exit(_refused(fault) if fault.errno in _REFUSED else _internal(fault))
     except Exception as fault:
-        if os.environ.get("WHOLESIGHT_DEBUG"):
-            traceback.print_exc()
-        _say(
-            f"internal fault: {type(fault).__name__}: {fault}\nThis is a bug of wholesight. Please "
-            "report it with the output of the same command under WHOLESIGHT_DEBUG=1."
-        )
-        sys.exit(1)
+        sys.exit(_internal(fault))
+
+
+def _refused(fault: OSError) -> int:
+    _say(
+        f"error: {fault.filename or 'a file'}: {fault.strerror or fault}. Check that the disk "
+        "has room and that the folder is yours, then run the same command again."
+    )
+    return OutputError.exit_code
+
+
+def _internal(fault: Exception) -> int:
+    if os.environ.get("WHOLESIGHT_DEBUG"):
+        traceback.print_exc()
+    _say(
+        f"internal fault: {type(fault).__name__}: {fault}\nThis is a bug of wholesight. Please "
+        "report it with the output of the same command under WHOLESIGHT_DEBUG=1."
+    )
+    return 1
 
 
 def _say(message: str) -> None:

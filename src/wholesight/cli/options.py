@@ -30,4 +30,9 @@ Device = Annotated[
 Subset = Annotated[
     str, typer.Option(help="Split of a data set: train, calibration, validation, test or all.")
 ]
+Seed = Annotated[
+    int,
+    # The range that every random generator takes.
+    typer.Option(min=0, max=2**32 - 1, help="Same seed, same result."),
+]
 Alpha = Annotated[float, typer.Option(help="Share of a healthy body that may be flagged.")]

@@ -25,24 +25,25 @@ def segment(
     ] = False,
 ) -> None:
     """Write a map, a mask and a JSON for every scan; a bad scan is listed and the rest goes on."""
-    from rich.console import Console
-    from rich.text import Text
-
+    from wholesight.cli.speech import console
     from wholesight.cohort.plan import plan
 
-    jobs = plan(inputs, subset=subset, modality=modality)
+    jobs, left_out = plan(inputs, subset=subset, modality=modality)
     from wholesight.cohort.run import segment_cohort
+    from wholesight.datasets.finding import some
     from wholesight.detector import Detector, device_name
 
-    console = Console(highlight=False)
+    say = console().print
     detector = Detector.load(model, device=device_name(device.value))
+    if left_out:
+        say(f"Not segmented, as no scans or not chosen: {some(map(str, left_out))}", soft_wrap=True)
     width = max(len(job.stem) for job in jobs)
     told = iter(range(1, len(jobs) + 1))
 
     def tell(case: str, what: str) -> None:
         line = f"{next(told):>{len(str(len(jobs)))}}/{len(jobs)}  {case:<{width}}  {what}"
-        console.print(Text(line), soft_wrap=True)
+        say(line, soft_wrap=True)
 
     ended = segment_cohort(detector, jobs, out, resume=resume, tell=tell)
-    console.print(f"{ended.line}. Results in {out}", soft_wrap=True)
+    say(f"{ended.line}. Results in {out}", soft_wrap=True)
     raise typer.Exit(ended.exit_code)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from wholesight.cohort.plan import Job
-from wholesight.cohort.worker import sha256_of
+from wholesight.calibration import RULES
+from wholesight.cohort.plan import RESERVED, Job
+from wholesight.cohort.worker import hashes_of, output_names
 from wholesight.detector import Detector
-from wholesight.errors import UsageError
-from wholesight.io.files import write_json, write_text
+from wholesight.errors import InputError, UsageError
+from wholesight.io.files import sha256, write_json, write_text
+from wholesight.prep.body import BODIES
 
+RUN: Final = f"{RESERVED}.json"
 RESULT_COLUMNS = (
-    "case", "flagged_ml", "clusters", "body_ml", "highest", "model", "input_sha256", "seconds"
+    "case", "flagged_ml", "clusters", "body_ml", "highest", "model", "input_sha256", "seconds",
+    "notes",
 )  # fmt: skip
 FAILURE_COLUMNS = ("case", "input", "code", "message")
 
@@ -51,29 +55,43 @@ def outcome(done: int, failed: int, *, skipped: int = 0) -> Outcome:
     return Outcome(f"{line}, {failed} failed: see failures.tsv", 4 if done + skipped else 7)
 
 
-def require_room(out: Path, *, resume: bool) -> None:
-    """Refuse to mix two runs in one folder. Raises UsageError."""
-    if (out / "run.json").exists() and not resume:
+def require_room(out: Path, jobs: Sequence[Job], *, resume: bool) -> None:
+    """Refuse to mix two runs in one folder, or to write over what is there. Raises UsageError."""
+    if resume:
+        return
+    if (out / RUN).exists():
         raise UsageError(
             f"{out}: holds the results of an earlier run. Choose another --out, delete the folder, "
             "or add --resume to segment only what is missing there."
+        )
+    names = (
+        name for job in jobs for name in (*output_names(job.stem).values(), f"{job.stem}.json")
+    )
+    taken = next((out / name for name in names if (out / name).exists()), None)
+    if taken:
+        # Perhaps a mask that a person drew, in a folder of scans.
+        raise UsageError(
+            f"{taken}: is there already and would be written over. Choose another --out; if it is "
+            "of a run that was stopped, add --resume."
         )
 
 
 def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
     """Return the JSON of a case that this detector has already segmented, else None.
 
-    Done means: the same input bytes, model and threshold, and both outputs are still there.
+    Done means: the same scan, body mask, model and threshold, and both outputs are as written.
     """
     try:
         record = json.loads((out / f"{job.stem}.json").read_bytes())
         same = (
             record["model"] == detector.digest
             and record["threshold"] == detector.calibrated_threshold.to_json()
-            and record["input_sha256"] == sha256_of(job)
-            and all((out / name).exists() for name in record["outputs"])
+            and all(record[name] == sha for name, sha in hashes_of(job).items())
+            and record["outputs"].keys() == set(output_names(job.stem).values())
+            and all(sha256(out / name) == sha for name, sha in record["outputs"].items())
+            and set(record) >= {*RESULT_COLUMNS} - {"case"}
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if same else None
 
@@ -83,14 +101,70 @@ def write_ledger(
 ) -> None:
     """Write the two tables and run.json. Raises OutputError."""
     rows = [
-        {"case": case, **record, "seconds": record["seconds"]["total"]}
+        {
+            **record,
+            "case": case,
+            "seconds": record["seconds"]["total"],
+            "notes": ",".join(note["code"] for note in record["notes"]),
+        }
         for case, record in records.items()
     ]
     write_text(out / "results.tsv", _tsv(RESULT_COLUMNS, rows))
     write_text(
         out / "failures.tsv", _tsv(FAILURE_COLUMNS, [failure._asdict() for failure in failures])
     )
-    write_json(out / "run.json", run)
+    write_json(out / RUN, run)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what `write_ledger` said of the run in a folder; None when the maps are not ours.
+
+    Raises InputError when it was ours and is damaged: the maps would be judged under a false name.
+    """
+    path = folder / RUN
+    try:
+        run = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as fault:
+        raise _damaged(path, str(fault)) from fault
+    # Another tool may well write a run.json of its own.
+    if not isinstance(run, dict) or not {"wholesight", "model"} <= run.keys():
+        return None
+    missing = [name for name, right in _PARTS.items() if not right(run.get(name))]
+    if missing:
+        raise _damaged(path, f"{missing[0]} is missing or makes no sense")
+    return run
+
+
+def _is_threshold(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and {"rule", "alpha", "subjects", "statement"} <= value.keys()
+        and value["rule"] in tuple(RULES)
+        and isinstance(value["alpha"], float)
+        and 0 < value["alpha"] < 1
+    )
+
+
+def _is_body(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("kind"), str) and value["kind"] in BODIES
+
+
+# What a reader of run.json relies on.
+_PARTS: Final[dict[str, Callable[[Any], bool]]] = {
+    "recipe": lambda value: isinstance(value, str),
+    "threshold": _is_threshold,
+    # Not there in the first runs that were written.
+    "body": lambda value: value is None or (isinstance(value, dict) and _is_body(value)),
+}
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path}: damaged ({why}). Segment again, or remove it to judge the maps as they are.",
+        code="E_FORMAT",
+    )
 
 
 def _tsv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:

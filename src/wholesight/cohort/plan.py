@@ -3,54 +3,137 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from wholesight.datasets import open_dataset
+from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_case, scans_in
+from wholesight.datasets import LAYOUTS, Case, open_dataset
 from wholesight.errors import InputError, UsageError
 from wholesight.io.nifti import SUFFIXES, stem
 
+# run.json beside the outputs records the run itself.
+RESERVED: Final = "run"
+
 
 class Job(NamedTuple):
-    """One scan to segment: its file, its body mask if one is given, the stem of its outputs."""
+    """One scan to segment: its case without the truth, and the stem of its outputs."""
 
-    image: Path
-    inside: Path | None
+    case: Case
     stem: str
 
 
-def plan(inputs: Iterable[Path], *, subset: str = "all", modality: str | None = None) -> list[Job]:
-    """Turn files, folders of files and data sets into jobs, in the order given.
+class Plan(NamedTuple):
+    """What is to be segmented, and the files among the inputs that are no scans."""
 
-    subset : which split of a data set. Raises InputError when nothing is there, UsageError when
-    two inputs would write the same output.
+    jobs: list[Job]
+    left_out: list[Path]
+
+
+def plan(inputs: Sequence[Path], *, subset: str = "all", modality: str | None = None) -> Plan:
+    """Turn files, folders of files, case folders and data sets into jobs, in the order given.
+
+    Masks and maps of a scan that is among the inputs or beside them are left out. subset : which
+    split of a data set. modality : which image of a case. Raises InputError when nothing is there,
+    UsageError when an option applies to nothing or two inputs would write the same output.
     """
-    jobs = [job for path in inputs for job in _jobs(path, subset, modality)]
+    kinds = {path: _kind(path) for path in inputs}
+    _refuse_idle_options(kinds, subset, modality)
+    files = [file for path, kind in kinds.items() for file in _FILES[kind](path)]
+    dropped = left_out(files)
+    jobs: list[Job] = []
+    for path, kind in kinds.items():
+        if kind == "data set":
+            jobs += _of_dataset(path, subset, modality)
+        elif kind == "case":
+            case, others = case_folder(path, modality)
+            dropped += others
+            jobs.append(Job(case, stem(case.image)))
+        else:
+            kept = [file for file in _FILES[kind](path) if file not in dropped]
+            jobs += [Job(plain_case(file), stem(file)) for file in kept]
+    _require_jobs(jobs, dropped)
     _refuse_collisions(jobs)
-    return jobs
+    return Plan(jobs, dropped)
 
 
-def _jobs(path: Path, subset: str, modality: str | None) -> list[Job]:
-    if path.is_dir():
-        scans = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES))
-        if scans:
-            return [Job(scan, None, stem(scan)) for scan in scans]
-    elif path.name.endswith(SUFFIXES) or not path.exists():
+def _kind(path: Path) -> str:
+    """Return how an input is to be read: file, folder, case or data set."""
+    if not path.is_dir():
         # A missing file is a failed case of the cohort, with its own message, not its end.
-        return [Job(path, None, stem(path))]
-    cases = open_dataset(path, modality=modality).subset(subset)
-    return [Job(case.image, case.inside, stem(case.image)) for case in cases]
+        is_file = path.name.endswith(SUFFIXES) or not path.exists()
+        return "file" if is_file else "data set"
+    if LAYOUTS["manifest"].fits(path) or not scans_in(path):
+        return "data set"
+    return "case" if is_case_folder(path) else "folder"
+
+
+# The files that an input names by itself; of the other kinds a layout says which are scans.
+_FILES: Final = {
+    "file": lambda path: [path],
+    "folder": scans_in,
+    "case": lambda _: [],
+    "data set": lambda _: [],
+}
+
+
+def _of_dataset(path: Path, subset: str, modality: str | None) -> list[Job]:
+    found = open_dataset(path, modality=modality)
+    # Over the whole set, so that a case's outputs are called alike whatever subset is asked for.
+    by_id = _stems_mislead(found.cases)
+    # Without its truth: a broken lesion mask is no reason not to segment, nor is it ever looked at.
+    cases = [replace(case, mask=None) for case in found.subset(subset)]
+    return [Job(case, case.id if by_id else stem(case.image)) for case in cases]
+
+
+def _stems_mislead(cases: Sequence[Case]) -> bool:
+    """Whether two images share a file name, or one is called like another case."""
+    stems = [stem(case.image) for case in cases]
+    ids = {case.id for case in cases}
+    own = {case.id: name for case, name in zip(cases, stems, strict=True)}
+    return len(set(stems)) < len(stems) or any(
+        name in ids and name != case for case, name in own.items()
+    )
+
+
+def _refuse_idle_options(kinds: dict[Path, str], subset: str, modality: str | None) -> None:
+    there = set(kinds.values())
+    if subset != "all" and "data set" not in there:
+        raise UsageError(
+            f"--subset {subset}: none of the inputs is a data set, so there are no splits to "
+            "choose from. Give the data set's folder or its cases.tsv, or leave out --subset."
+        )
+    if modality is not None and not there & {"data set", "case"}:
+        raise UsageError(
+            f"--modality {modality}: the inputs are single scans, not a data set or the folder of "
+            "a case. Name the files of this modality, or leave out --modality."
+        )
+
+
+def _require_jobs(jobs: Sequence[Job], dropped: Sequence[Path]) -> None:
+    if jobs:
+        return
+    if dropped:
+        raise UsageError(
+            f"{dropped[0]}: by its name a mask or a map of the scan that lies beside it, as is "
+            "everything that was named. Name the scans; rename a scan that is called like a mask."
+        )
+    raise InputError("No scan was named.", code="E_NO_CASES")
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    if not jobs:
-        raise InputError("No scan was named.", code="E_NO_CASES")
-    stems = Counter(job.stem for job in jobs)
-    twice = [name for name, count in stems.items() if count > 1]
+    counted = Counter(job.stem for job in jobs)
+    twice = [name for name, count in counted.items() if count > 1]
     if twice:
-        those = ", ".join(str(job.image) for job in jobs if job.stem == twice[0])
+        those = ", ".join(str(job.case.image) for job in jobs if job.stem == twice[0])
         raise UsageError(
             f"{len(twice)} output names would be written more than once, the first for {those}. "
             "Rename the files, or segment them into different --out folders."
+        )
+    reserved = next((job for job in jobs if job.stem.lower() == RESERVED), None)
+    if reserved:
+        raise UsageError(
+            f"{reserved.case.image}: its results would be written to {RESERVED}.json, which "
+            "records the run. Rename the scan."
         )

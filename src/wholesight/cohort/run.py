@@ -32,10 +32,10 @@ def segment_cohort(
     """Segment every job into `out`.
 
     tell : called with (case, what became of it) after each. Raises UsageError when `out` holds
-    another run, ModelError without a threshold, OutputError when nothing can be written any more;
-    whatever was finished by then is kept and listed.
+    another run or what would be written over, ModelError without a threshold, OutputError when
+    nothing can be written any more; whatever was finished by then is kept and listed.
     """
-    require_room(out, resume=resume)
+    require_room(out, jobs, resume=resume)
     threshold = detector.calibrated_threshold
     make_folder(out)
     started, clock = datetime.now(UTC), time.monotonic()
@@ -58,6 +58,7 @@ def segment_cohort(
             "recipe": detector.recipe.name,
             "model": detector.digest,
             "threshold": threshold.to_json(),
+            "body": detector.recipe.resolved["prep"]["body"],
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 2),
             "scans": len(jobs),
@@ -76,14 +77,16 @@ def _attempt(
     except OutputError:
         raise
     except InputError as fault:
-        failures.append(Failure(job.stem, str(job.image), fault.code, str(fault)))
+        failures.append(Failure(job.stem, str(job.case.image), fault.code, str(fault)))
     except Exception as fault:  # one scan's fault must not end a night's work
         message = f"{type(fault).__name__}: {fault}. Please report this scan's kind as a bug."
-        failures.append(Failure(job.stem, str(job.image), "E_INTERNAL", message))
+        failures.append(Failure(job.stem, str(job.case.image), "E_INTERNAL", message))
     return None
 
 
 def _spoken(record: dict[str, Any] | None, failures: list[Failure]) -> str:
     if record is None:
         return f"failed: {failures[-1].message}"
-    return f"{record['flagged_ml']:.1f} ml flagged in {record['clusters']} places"
+    codes = " ".join(note["code"] for note in record["notes"])
+    said = f"{record['flagged_ml']:.1f} ml flagged in {record['clusters']} places"
+    return f"{said}  {codes}".rstrip()

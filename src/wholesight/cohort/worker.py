@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import generate_binary_structure, label
 
+from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
 from wholesight.io.files import sha256, write_json
-from wholesight.io.nifti import read_image, read_mask, write
+from wholesight.io.nifti import write
 from wholesight.volume import Volume
 
 
@@ -23,21 +24,20 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     without the JSON the case does not count as done.
     """
     clock = time.monotonic()
-    source = sha256_of(job)
-    image = read_image(job.image)
-    inside = read_mask(job.inside) if job.inside else None
+    sources = hashes_of(job)
+    scan = job.case.read()
     read_s = time.monotonic() - clock
-    found = detector.segment(image, inside)
+    found = detector.segment(scan.image, scan.inside)
     network_s = time.monotonic() - clock - read_s
     outputs = _write(found, job.stem, out)
     record = {
-        "input": job.image.name,
-        "input_sha256": source,
+        "input": job.case.image.name,
+        **sources,
         "model": detector.digest,
         "threshold": detector.calibrated_threshold.to_json(),
         **_facts(found),
         "outputs": outputs,
-        "notes": [],
+        "notes": notes(detector, found),
         "seconds": {
             "read": round(read_s, 3),
             "segment": round(network_s, 3),
@@ -48,22 +48,33 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     return record
 
 
-def sha256_of(job: Job) -> str | None:
-    """Return the input's hash, None where there is no readable file (the reader says why)."""
+def hashes_of(job: Job) -> dict[str, str | None]:
+    """Return what the result depends on besides the model: the scan and its body mask.
+
+    None stands for a file that is not given or not readable; the reader says why.
+    """
+    return {"input_sha256": _hash(job.case.image), "inside_sha256": _hash(job.case.inside)}
+
+
+def _hash(path: Path | None) -> str | None:
     try:
-        return sha256(job.image)
+        return sha256(path) if path else None
     except OSError:
         return None
 
 
+def output_names(stem: str) -> dict[str, str]:
+    """Return {role: file name} of the volumes that a scan's segmentation consists of."""
+    return {role: f"{stem}_{role}.nii.gz" for role in ("anomaly", "mask")}
+
+
 def _write(found: Segmentation, stem: str, out: Path) -> dict[str, str]:
     """Write both volumes; returns {file name: sha256}."""
-    names = {"anomaly": found.map, "mask": found.mask}
+    volumes = {"anomaly": found.map, "mask": found.mask}
     hashes = {}
-    for role, volume in names.items():
-        path = out / f"{stem}_{role}.nii.gz"
-        write(volume, path)
-        hashes[path.name] = sha256(path)
+    for role, name in output_names(stem).items():
+        write(volumes[role], out / name)
+        hashes[name] = sha256(out / name)
     return hashes
 
 

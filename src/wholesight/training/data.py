@@ -22,12 +22,14 @@ from wholesight.volume import Scan, Volume
 class NormalSlices(NamedTuple):
     """Prepared normal slices of all training scans: pixels (n, c, H, W), inside (n, 1, H, W).
 
-    spacing_mm : the smallest and the largest of the scans, canonical axes: {"low": [x, y, z], ...}.
+    spacing_mm, body_ml : the smallest and the largest of the scans, {"low": ..., "high": ...}; spacing
+    along canonical axes [x, y, z].
     """
 
     pixels: Tensor
     inside: Tensor
     spacing_mm: dict[str, list[float]]
+    body_ml: dict[str, float]
 
     @classmethod
     def of(cls, prep: Prep, scans: Iterable[Scan], *, min_body_share: float) -> NormalSlices:
@@ -35,7 +37,7 @@ class NormalSlices(NamedTuple):
 
         Raises InputError E_NO_NORMAL when none is left.
         """
-        pixels, inside, spacings = [], [], []
+        pixels, inside, spacings, bodies_ml = [], [], [], []
         for scan in scans:
             prepared = prep.forward(scan)
             enough = prepared.inside.mean(axis=(1, 2, 3)) > min_body_share
@@ -44,6 +46,7 @@ class NormalSlices(NamedTuple):
             inside.append(prepared.inside[keep])
             turned = canonical(scan.image.voxels, scan.image.affine)
             spacings.append(Volume(turned.voxels, turned.affine).spacing_mm)
+            bodies_ml.append(float(prepared.body.sum()) * scan.image.voxel_mm3 / 1000)
         if not sum(len(part) for part in pixels):
             raise InputError(
                 "No normal slice is left to train on: every slice of the training scans has an "
@@ -55,6 +58,7 @@ class NormalSlices(NamedTuple):
             torch.from_numpy(np.concatenate(pixels)),
             torch.from_numpy(np.concatenate(inside)),
             {"low": low.round(4).tolist(), "high": high.round(4).tolist()},
+            {"low": round(min(bodies_ml), 1), "high": round(max(bodies_ml), 1)},
         )
 
     def loader(self, *, batch: int, seed: int) -> DataLoader:

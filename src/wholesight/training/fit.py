@@ -81,6 +81,7 @@ def fit(
             "seconds": round(time.monotonic() - clock, 1),
             "normal_slices": len(slices.pixels),
             "spacing_mm": slices.spacing_mm,
+            "body_ml": slices.body_ml,
             "last_epoch": rows[-1] if rows else {},
             **software(),
             **(record or {}),
