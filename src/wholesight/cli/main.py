@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any, Final
 
 import typer
@@ -82,6 +83,8 @@ def wholesight(
 
 def run() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code."""
+    # A warning in words, without the line of code that it came from.
+    warnings.showwarning = lambda message, *_, **__: _say(f"note: {message}")
     try:
         app()
     except Interrupted as stop:
