@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from wholesight.datasets import LAYOUTS, SPLITS, open_dataset
-from wholesight.errors import UsageError
+from wholesight.datasets.scans import Scans, file_hashes
+from wholesight.errors import InputError, UsageError
 from wholesight.io import nifti
 from wholesight.volume import Volume
 
@@ -110,3 +111,17 @@ def test_what_is_asked_is_answered_or_refused(layout):
     """No option is ignored: a modality that is not there is an error in every layout."""
     with pytest.raises(UsageError, match="no_such_modality"):
         open_dataset(layout[1], modality="no_such_modality")
+
+
+@pytest.mark.parametrize("role", range(3), ids=["image", "mask", "inside"])
+@pytest.mark.parametrize("use", [file_hashes, lambda cases: list(Scans(cases))])
+def test_a_file_that_is_not_fetched_is_refused_with_what_to_do(layout, role, use):
+    """In a DataLad data set the links are there and the files may not be."""
+    name, root = layout
+    link = root / MAKERS[name][0]("p2")[role]
+    link.unlink()
+    link.symlink_to(".git/annex/objects/gone")
+    with pytest.raises(InputError, match="datalad get") as refused:
+        use(open_dataset(root).cases)
+    assert refused.value.code == "E_NOT_FOUND"
+    assert str(link) in str(refused.value)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from wholesight.datasets import DataSet, open_dataset
+from wholesight.datasets.check import check
 from wholesight.errors import InputError, UsageError
 from wholesight.io import nifti
 from wholesight.volume import Volume
@@ -224,3 +225,20 @@ def test_no_data_set(tmp_path):
     assert "cases.tsv" in refusal(tmp_path, "E_LAYOUT")
     (tmp_path / "scan.nii.gz").touch()
     refusal(tmp_path / "scan.nii.gz", "E_LAYOUT")
+
+
+# ---------------------------------------------------------------- values
+
+
+def test_images_with_negative_values_are_noted(tiny_brats):
+    root = tiny_brats(SPLITS)
+    assert check(root).findings == ()
+    path = root / "b/b_flair.nii.gz"
+    image = nifti.read(path)
+    rings = np.where(image.voxels > 0.99, np.float32(-0.01), image.voxels)
+    nifti.write(image.like(rings), path)
+    assert check(root).findings == ()  # resampling rings a little below 0
+    nifti.write(image.like(image.voxels - image.voxels.mean()), path)
+    (finding,) = check(root).findings
+    assert (finding.level, finding.code) == ("note", "N_NEGATIVE")
+    assert "1 case with values below 0 (b)" in finding.text

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from wholesight.datasets import open_dataset
+from wholesight.datasets.check import check
 from wholesight.datasets.dataset import survey
 from wholesight.errors import InputError, UsageError
 
@@ -101,3 +102,15 @@ def test_manifest_and_split_file_must_agree(tmp_path):
     assert open_dataset(tmp_path).cases[0].split == "train"
     (tmp_path / "split.json").write_text(json.dumps({"test": ["x"]}))
     assert "'train' by its layout but" in refusal(tmp_path, "E_SPLIT")
+
+
+def test_cases_are_counted_per_site_where_it_is_known(tiny_brats):
+    root = tiny_brats({"train": ["a", "b", "c", "d"]})
+    rows = [f"{case} {case}/{case}_flair.nii.gz" for case in "abcd"]
+    sites = ("Ulm", "Lund", "n/a", "Lund")
+    lines = [f"{row} {site}" for row, site in zip(rows, sites, strict=True)]
+    write_manifest(root, "case image site", *lines)
+    (root / "split.json").unlink()
+    report = check(root)
+    assert report.sites == {"Lund": 2, "Ulm": 1}
+    assert report.as_dict()["sites"] == {"Lund": 2, "Ulm": 1}

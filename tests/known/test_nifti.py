@@ -1,8 +1,10 @@
 """NIfTI: what goes in comes back, the geometry bit for bit."""
 
 import errno
+import gzip
 import itertools
 import os
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -262,3 +264,36 @@ def test_unusual_names(tmp_path, voxels):
     for name in ("-x.nii.gz", "Größe 病人 é.nii.gz", "a b.nii", f"{'y' * 200}.nii.gz"):
         nifti.write(Volume(voxels), tmp_path / name)
         np.testing.assert_array_equal(nifti.read(tmp_path / name).voxels, voxels)
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("reader", [nifti.read, nifti.read_mask])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("slope", [1.0, 2.0])
+def test_reading_needs_the_stored_and_the_float32_voxels(
+    tmp_path, nifti_bytes, *, reader, packed, slope
+):
+    stored = np.random.default_rng(0).integers(0, 3, (200, 200, 200)).astype(np.uint8)
+    data = nifti_bytes(stored, scl_slope=slope)
+    (tmp_path / "x.nii").write_bytes(gzip.compress(data, 1) if packed else data)
+    tracemalloc.start()
+    try:
+        volume = reader(tmp_path / "x.nii")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # 1 byte stored and 4 read, of 8 million voxels; and a slab in float64, twice.
+    assert peak < 5 * stored.size + 20e6
+    np.testing.assert_array_equal(
+        volume.voxels, stored * slope if reader is nifti.read else stored > 0
+    )
+
+
+def test_scaling_in_slabs_is_that_of_the_whole(tmp_path, nifti_bytes, monkeypatch, voxels):
+    monkeypatch.setattr(nifti, "_SLAB", 11)
+    (tmp_path / "x.nii").write_bytes(nifti_bytes(scl_slope=0.1, scl_inter=-3.0))
+    slope = np.float64(np.float32(0.1))  # the header holds it in float32
+    expected = (voxels * slope - 3.0).astype(np.float32)
+    np.testing.assert_array_equal(nifti.read(tmp_path / "x.nii").voxels, expected)

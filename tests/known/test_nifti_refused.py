@@ -81,7 +81,7 @@ def test_cut_off_plain(tmp_path, nifti_bytes, keep):
 @pytest.mark.parametrize(
     ("shape", "version", "code"),
     [
-        ((1024, 1024, 1024), 1, "E_TRUNCATED"),  # below the limit, but the file cannot hold it
+        ((600, 600, 600), 1, "E_TRUNCATED"),  # below the limit, but the file cannot hold it
         ((20000, 20000, 20000), 1, "E_TOO_LARGE"),
         ((2**40, 2**40, 2**40), 2, "E_TOO_LARGE"),
     ],
@@ -113,6 +113,22 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path, nifti_bytes):
     assert nifti.read(tmp_path / "x.nii").shape == (5, 6, 7)
     with pytest.raises(InputError, match="limit") as caught:
         nifti.read(tmp_path / "x.nii", limit_bytes=10_000)
+    assert caught.value.code == "E_TOO_LARGE"
+
+
+def test_the_limit_counts_what_the_values_need_not_what_is_stored(tmp_path, nifti_bytes):
+    """A byte a voxel stored becomes four: zeros that compress to nothing are no small scan."""
+    small = gzip.compress(nifti_bytes(np.zeros((100, 100, 100), np.uint8), scl_slope=2.0))
+    assert len(small) < 10_000
+    (tmp_path / "x.nii.gz").write_bytes(small)
+    assert nifti.read(tmp_path / "x.nii.gz", limit_bytes=5_000_000).shape == (100, 100, 100)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"needs 0\.0 GB") as caught:
+            nifti.read(tmp_path / "x.nii.gz", limit_bytes=4_999_999)
+        assert tracemalloc.get_traced_memory()[1] < 3e6  # before it is decompressed
+    finally:
+        tracemalloc.stop()
     assert caught.value.code == "E_TOO_LARGE"
 
 

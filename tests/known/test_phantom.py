@@ -2,10 +2,14 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy._core import _multiarray_umath
 
 from wholesight.datasets.phantom import Grid, atlas, case_stream, phantom_head, write_phantom
 from wholesight.datasets.phantom.atlas import load_atlas
@@ -13,12 +17,34 @@ from wholesight.datasets.phantom.compose import DEFAULT_GRID
 from wholesight.datasets.phantom.flair import draw_scanner, flair_signal, scan
 from wholesight.datasets.phantom.head import draw_head, tissue_of
 from wholesight.datasets.phantom.lesion import add_lesion, draw_lesion
-from wholesight.errors import OutputError, UsageError, WholesightError
+from wholesight.errors import OutputError, UsageError
 from wholesight.io import nifti
 from wholesight.io.files import sha256
 
 COARSE = Grid((4.0, 4.0, 8.0))
 PARTS = ("train", "calibration", "validation", "test")
+
+
+MAKE_TWO = (
+    "import sys; from pathlib import Path; from wholesight.datasets.phantom import write_phantom; "
+    "write_phantom(Path(sys.argv[1]), normal=1, lesion=1, seed=0)"
+)
+# OpenBLAS's name for a kind -> the flag of /proc/cpuinfo without which it cannot run here.
+OTHER_PROCESSORS = {"Prescott": "pni", "Haswell": "avx2", "SkylakeX": "avx512f"}
+
+
+def processor(kind: str) -> dict[str, str]:
+    """What has BLAS compute as on that kind of processor, and numpy as on the oldest."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    if "openblas" not in blas:
+        pytest.skip(f"numpy uses {blas}, which cannot be told a processor")
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists() or OTHER_PROCESSORS[kind] not in cpuinfo.read_text().split():
+        pytest.skip(f"this processor cannot act as {kind}")
+    features = getattr(_multiarray_umath, "__cpu_features__", {})
+    chosen = getattr(_multiarray_umath, "__cpu_dispatch__", [])
+    disabled = " ".join(name for name in chosen if features.get(name))
+    return {"OPENBLAS_CORETYPE": kind, "NPY_DISABLE_CPU_FEATURES": disabled}
 
 
 def rng(*seed: int) -> np.random.Generator:
@@ -181,6 +207,15 @@ class TestCohort:
         write_phantom(tmp_path / "b", normal=2, lesion=1, seed=5, spacing_mm=COARSE.spacing_mm)
         assert hashes(tmp_path / "b") == hashes(cohort)
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("kind", OTHER_PROCESSORS)
+    def test_same_seed_same_bytes_on_another_processor(self, tmp_path, kind):
+        """What BLAS and numpy choose by the processor must not reach a voxel."""
+        command = [sys.executable, "-c", MAKE_TWO, str(tmp_path / "there")]
+        subprocess.run(command, check=True, env={**os.environ, **processor(kind)})
+        write_phantom(tmp_path / "here", normal=1, lesion=1, seed=0)
+        assert hashes(tmp_path / "there") == hashes(tmp_path / "here")
+
     def test_other_seed_other_scans(self, cohort, tmp_path):
         write_phantom(tmp_path / "b", normal=2, lesion=1, seed=6, spacing_mm=COARSE.spacing_mm)
         a, b = hashes(cohort), hashes(tmp_path / "b")
@@ -264,6 +299,6 @@ class TestCohort:
     def test_without_nilearn_the_message_says_what_to_install(self, tmp_path, monkeypatch):
         monkeypatch.setattr(atlas, "find_spec", lambda _name: None)
         load_atlas.cache_clear()
-        with pytest.raises(WholesightError, match=r'pip install "wholesight\[demo\]"'):
+        with pytest.raises(UsageError, match=r'pip install "wholesight\[demo\]"'):
             write_phantom(tmp_path / "a", normal=1, lesion=0, seed=0)
         assert list(tmp_path.iterdir()) == []

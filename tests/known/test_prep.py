@@ -1,6 +1,7 @@
 """Orientation, intensity and slicing: what goes in comes back where it was."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff
 from wholesight.errors import InputError
 from wholesight.prep.body import BODIES
 from wholesight.prep.chain import Prep
-from wholesight.prep.intensity import HistogramMatch, Maximum, Mode, Percentile
+from wholesight.prep.intensity import HistogramMatch, Intensity, Maximum, Mode, Percentile
 from wholesight.prep.orient import axial_axis, canonical, restore
 from wholesight.prep.slices import Slicing
 from wholesight.volume import Scan, Volume
@@ -113,7 +114,7 @@ def test_maximum_and_percentile_are_invariant_to_scale():
 
 
 def test_percentile_ends_are_0_and_1():
-    values = Percentile(low=1, high=99).values(BODY)
+    values = Percentile(low=1.0, high=99.0).values(BODY)
     assert values.min() == 0
     assert values.max() == 1
 
@@ -145,3 +146,144 @@ def test_background_becomes_zero():
     voxels = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     body = voxels > 3
     assert (Maximum()(voxels, body)[~body] == 0).all()
+
+
+# ---------------------------------------------------------------- scans that were standardised
+
+
+def test_a_standardised_body_is_refused_not_blackened():
+    standardised = (BODY - BODY.mean()) / BODY.std()
+    with pytest.raises(InputError, match="standardised, use the scan from before") as refused:
+        Mode().values(standardised)
+    assert refused.value.code == "E_BACKGROUND"
+    assert Percentile().values(standardised).mean() > 0.1  # it takes any scale
+
+
+def test_ringing_and_black_background_in_a_loose_mask_are_no_standardisation():
+    rng = np.random.default_rng(3)
+    ringing = rng.normal(0, 1, 3000).astype(np.float32)  # half of it below 0, by a hair
+    assert Mode().values(np.concatenate([BODY, ringing])).max() > 0.5
+    assert Mode().values(np.concatenate([BODY, np.zeros(3000, np.float32)])).max() > 0.5
+
+
+# ---------------------------------------------------------------- which scan an error speaks of
+
+
+def head(name="case7.nii.gz", *, affine=None, shape=(8, 8, 4)) -> Volume:
+    voxels = np.random.default_rng(5).random(shape).astype(np.float32) + 0.1
+    return Volume(voxels, np.eye(4) if affine is None else affine, name)
+
+
+@pytest.mark.parametrize(
+    ("body", "voxels", "code"),
+    [
+        ("nonzero", np.zeros((6, 6, 2), np.float32), "E_EMPTY"),
+        ("nonzero", np.full((6, 6, 2), -1.0, np.float32), "E_BACKGROUND"),
+        ("given", np.ones((6, 6, 2), np.float32), "E_NO_BODY"),
+        ("whole", np.zeros((6, 6, 2), np.float32), "E_INTENSITY"),
+    ],
+)
+def test_every_refusal_names_the_scan_once_and_keeps_its_code(body, voxels, code):
+    refusing = Prep(body=BODIES[body](), intensity=Maximum(), slices=Slicing(size=None))
+    with pytest.raises(InputError) as refused:
+        refusing.forward(Scan(Volume(voxels, name="case7.nii.gz")))
+    assert refused.value.code == code
+    assert str(refused.value).startswith("case7.nii.gz: ")
+    assert str(refused.value).count("case7.nii.gz") == 1
+
+
+def test_a_refusal_while_fitting_names_the_scan():
+    blank = Scan(Volume(np.zeros((6, 6, 2), np.float32), name="blank.nii"))
+    with pytest.raises(InputError, match=r"^blank\.nii: no voxel") as refused:
+        prep_with(HistogramMatch()).fit([Scan(head()), blank])
+    assert refused.value.code == "E_EMPTY"
+
+
+# ---------------------------------------------------------------- masks on another grid
+
+
+@pytest.mark.parametrize("role", ["inside", "abnormal"])
+@pytest.mark.parametrize(
+    ("shape", "affine", "text"),
+    [
+        ((8, 8, 3), np.eye(4), "8x8x3 voxels but its image case7.nii.gz is 8x8x4"),
+        ((8, 8, 4), np.diag([1.0, -1, 1, 1]), "lies elsewhere, affine"),
+    ],
+)
+def test_a_mask_on_another_grid_is_refused(role, shape, affine, text):
+    mask = Volume(np.ones(shape, bool), affine, "mask7.nii.gz")
+    scan = Scan(head())._replace(**{role: mask})
+    with pytest.raises(InputError, match=text) as refused:
+        prep(None).forward(scan)
+    assert refused.value.code == "E_GRID"
+    assert "mask7.nii.gz" in str(refused.value)
+
+
+# ---------------------------------------------------------------- histogram matching
+
+
+def prep_with(intensity: Intensity) -> Prep:
+    return Prep(body=BODIES["nonzero"](), intensity=intensity, slices=Slicing(size=None))
+
+
+def matcher(**options) -> HistogramMatch:
+    intensity = HistogramMatch(**options)
+    intensity.restore({"reference": np.linspace(1, 50, 1000, dtype=np.float32)})
+    return intensity
+
+
+def test_histograms_are_matched_slice_by_slice_as_published():
+    """Slices of different brightness come out alike; matched as a whole they stay different."""
+    rng = np.random.default_rng(2)
+    voxels = rng.gamma(9, 10, (30, 30, 3)).astype(np.float32) * np.array([1, 2, 4], np.float32)
+    body = np.ones(voxels.shape, bool)
+    body[..., 1] = False  # a slice without body is left out
+    apart = matcher()(voxels, body)
+    medians = np.median(apart, axis=(0, 1))
+    assert medians[0] == pytest.approx(0.51, abs=0.01)
+    assert medians[2] == pytest.approx(0.51, abs=0.01)
+    assert (apart[..., 1] == 0).all()
+    whole = np.median(matcher(per="scan")(voxels, body), axis=(0, 1))
+    assert whole[2] > 2 * whole[0]
+
+
+def test_a_constant_scan_does_not_become_bright():
+    with pytest.raises(InputError, match="range of the body is 0"):
+        matcher()(np.full((3, 3, 2), 7.0, np.float32), np.ones((3, 3, 2), bool))
+
+
+def test_crumbs_are_no_reference():
+    slice_ = np.linspace(10, 90, 500, dtype=np.float32)
+    intensity = HistogramMatch()
+    intensity.fit([slice_, slice_[:3] * 0, slice_[:3] * 0, slice_ + 1, slice_ + 2])
+    np.testing.assert_array_equal(intensity.state()["reference"], slice_ + 1)
+
+
+def test_without_a_normal_slice_there_is_nothing_to_fit():
+    everywhere = Volume(np.ones((8, 8, 4), bool))
+    for scans in ([], [Scan(head(), abnormal=everywhere)]):
+        with pytest.raises(InputError, match="no normal slice") as refused:
+            prep_with(HistogramMatch()).fit(scans)
+        assert refused.value.code == "E_NO_NORMAL"
+
+
+def test_fitting_keeps_one_scan_in_memory():
+    class Read:
+        """Twenty scans of 0.8 MB, made anew in every pass."""
+
+        def __iter__(self):
+            return (Scan(head(shape=(100, 100, 20))) for _ in range(20))
+
+    intensity = HistogramMatch()
+    tracemalloc.start()
+    try:
+        prep_with(intensity).fit(Read())
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
+    assert intensity.state()["reference"].size == 10_000
+
+
+def test_fitting_needs_more_than_one_pass():
+    with pytest.raises(ValueError, match="only once"):
+        prep_with(HistogramMatch()).fit(iter([Scan(head())]))

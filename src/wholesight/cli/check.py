@@ -111,6 +111,7 @@ def _table_of_splits(report: Report) -> Table:
 
 def _table_of_grids(report: Report) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold")
@@ -119,6 +120,10 @@ def _table_of_grids(report: Report) -> Table:
     table.add_row("spacing", f"{_ranges(report.spacings_mm)} mm")
     orientations = sorted(report.orientations.items(), key=lambda item: -item[1])
     table.add_row("orientation", ", ".join(f"{name} ({n})" for name, n in orientations))
+    if report.sites:
+        sites = ", ".join(f"{name} ({n})" for name, n in report.sites.items())
+        # A site is called whatever the user calls it: no markup.
+        table.add_row("sites", Text(sites))
     return table
 
 

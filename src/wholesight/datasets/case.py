@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from wholesight.errors import InputError
 from wholesight.io.nifti import read_image, read_mask
+from wholesight.prep.grid import difference
 from wholesight.volume import Scan, Volume
 
 
@@ -82,24 +81,8 @@ def _attempt(
 
 
 def _other_grid(role: str, part: Volume, path: Path | None, image: Volume) -> InputError:
-    if part.shape != image.shape:
-        what = f"{role} is {_size(part)} voxels but its image {image.name} is {_size(image)}"
-    else:
-        what = (
-            f"{role} has the size of its image {image.name} but lies elsewhere, "
-            f"affine [{_rows(part)}] against [{_rows(image)}]"
-        )
     return InputError(
-        f"{path}: {what}. Resample the mask onto the image's grid first (nearest neighbour).",
+        f"{path}: {role} {difference(part, image)}. "
+        "Resample the mask onto the image's grid first (nearest neighbour).",
         code="E_GRID",
     )
-
-
-def _size(volume: Volume) -> str:
-    return "x".join(str(n) for n in volume.shape)
-
-
-def _rows(volume: Volume) -> str:
-    """Write an affine on one line, six significant digits, the constant last row left out."""
-    rows = np.asarray(volume.affine)[:3] + 0.0  # no minus zero
-    return "; ".join(" ".join(f"{value:.6g}" for value in row) for row in rows)

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nibabel.orientations import aff2axcodes, io_orientation
+from nibabel.orientations import aff2axcodes
 
 from wholesight.datasets.case import Case
 from wholesight.datasets.dataset import survey
 from wholesight.datasets.finding import Finding, count, error, note, some
 from wholesight.datasets.report import NO_SPLIT, Counts, Report
 from wholesight.datasets.split import SPLITS
+from wholesight.prep.intensity import negative_share
+from wholesight.prep.orient import axial_axis
 from wholesight.volume import Scan, Volume
 
 
@@ -30,6 +32,7 @@ class _Facts(NamedTuple):
     normal_slices: int
     lesion_ml: float
     lesion_outside: bool
+    negative: bool
     digest: str
 
 
@@ -54,7 +57,7 @@ def check(
         findings += [error(fault.code, case.id, str(fault)) for fault in faults]
         if on_case:
             on_case(done, len(found.cases))
-    findings += [*_leaks(facts), *_masks(facts), *_nothing_normal(facts)]
+    findings += [*_leaks(facts), *_masks(facts), *_negative(facts), *_nothing_normal(facts)]
     return Report(
         root=str(path),
         layout=found.layout,
@@ -64,13 +67,14 @@ def check(
         shapes=_counted(fact.shape for fact in facts),
         spacings_mm=_counted(fact.spacing_mm for fact in facts),
         orientations=_counted(fact.orientation for fact in facts),
+        sites=_counted(fact.case.site for fact in facts if fact.case.site),
         findings=tuple(sorted(findings, key=lambda finding: finding.level)),
     )
 
 
 def _facts(case: Case, scan: Scan) -> _Facts:
     image, inside, mask = scan
-    axis = _axial_axis(image)
+    axis = axial_axis(image.affine)
     abnormal = mask.voxels if mask else np.zeros(image.shape, bool)
     across = tuple(other for other in range(3) if other != axis)
     normal = image.shape[axis] - int(abnormal.any(axis=across).sum()) if mask else 0
@@ -83,13 +87,9 @@ def _facts(case: Case, scan: Scan) -> _Facts:
         normal_slices=normal,
         lesion_ml=float(abnormal.sum() * image.voxel_mm3 / 1000),
         lesion_outside=bool(inside and (abnormal & ~inside.voxels).any()),
+        negative=negative_share(image.voxels) > 0,
         digest=_digest(image),
     )
-
-
-def _axial_axis(volume: Volume) -> int:
-    """Return the array axis that runs most nearly from foot to head."""
-    return int(np.flatnonzero(io_orientation(volume.affine)[:, 0] == 2)[0])
 
 
 def _digest(volume: Volume) -> str:
@@ -175,6 +175,18 @@ _MEANS = {
     "validation": "nothing to score against",
     "test": "nothing to score against",
 }
+
+
+def _negative(facts: list[_Facts]) -> list[Finding]:
+    names = [fact.case.id for fact in facts if fact.negative]
+    if not names:
+        return []
+    text = (
+        f"{count(len(names), 'case')} with values below 0 ({some(names)}). If they were "
+        "standardised, 0 is not black in them: body 'nonzero' and intensity 'mode' refuse such "
+        "scans. Use those from before that, or give body masks and choose intensity 'percentile'."
+    )
+    return [note("N_NEGATIVE", "image", text)]
 
 
 def _nothing_normal(facts: list[_Facts]) -> list[Finding]:

@@ -41,6 +41,7 @@ class Report:
     usable, unusable : number of cases whose files can all be read, and of the others.
     splits : by split, those that have a usable case.
     shapes, spacings_mm, orientations : how many usable cases have each; along i, j, k of the file.
+    sites : how many usable cases come from each, of those whose site is known.
     findings : errors first.
     """
 
@@ -52,6 +53,7 @@ class Report:
     shapes: dict[tuple[int, ...], int]
     spacings_mm: dict[tuple[float, ...], int]
     orientations: dict[str, int]
+    sites: dict[str, int]
     findings: tuple[Finding, ...]
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from wholesight.datasets.case import Case
-from wholesight.io.files import sha256
+from wholesight.io.files import sha256, unreadable
 from wholesight.volume import Scan
 
 
@@ -23,11 +24,21 @@ class Scans:
 
 
 def file_hashes(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
-    """Return {subject: {"case/role": sha256}} of every file that the cases name."""
+    """Return {subject: {"case/role": sha256}} of every file that the cases name.
+
+    Raises InputError for a file that cannot be read, as reading the case would.
+    """
     hashes: dict[str, dict[str, str]] = {}
     for case in cases:
         roles = {"image": case.image, "mask": case.mask, "inside": case.inside}
         for role, path in roles.items():
             if path is not None:
-                hashes.setdefault(case.subject, {})[f"{case.id}/{role}"] = sha256(path)
+                hashes.setdefault(case.subject, {})[f"{case.id}/{role}"] = _sha256(path)
     return hashes
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as fault:
+        raise unreadable(path, fault) from fault

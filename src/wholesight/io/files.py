@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wholesight.errors import OutputError
+from wholesight.errors import InputError, OutputError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -68,3 +68,18 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unreadable(path: Path, fault: OSError) -> InputError:
+    """Say why a file cannot be read, and what to do."""
+    if not isinstance(fault, FileNotFoundError | NotADirectoryError):
+        return InputError(
+            f"{path}: cannot be read ({fault.strerror}). Check its permissions.", code="E_READ"
+        )
+    why = (
+        "a link to a file that is not here. "
+        "In a DataLad or git-annex data set, fetch it first: datalad get <file>."
+        if path.is_symlink()
+        else "no such file. Check the path."
+    )
+    return InputError(f"{path}: {why}", code="E_NOT_FOUND")

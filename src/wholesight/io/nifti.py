@@ -1,7 +1,8 @@
 """NIfTI-1 and NIfTI-2, read strictly and written with the geometry of the source.
 
 nibabel does the format. Around it stand the checks it does not make: the gzip checksum, sizes
-before anything is allocated, finite voxels. Axes: i j k, as in the file.
+before anything is allocated, finite voxels. Reading needs the memory of the stored voxels and of
+the float32 ones, and little more. Axes: i j k, as in the file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import gzip
 import logging
 import stat
-import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -18,17 +18,18 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import HeaderDataError
 
 from wholesight.errors import InputError
-from wholesight.io.files import write_bytes
+from wholesight.io import gzip_stream
+from wholesight.io.files import unreadable, write_bytes
 from wholesight.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 
-# Decompressed bytes. A whole head at 0.5 mm in float64 has 1.1 GB.
-LIMIT_BYTES = 4 * 1024**3
+# Memory for the voxels as they are stored and as float32. A whole head at 0.5 mm in float64 takes
+# 1.6 GB, a CT of 512 x 512 x 600 in int16 takes 0.9 GB.
+LIMIT_BYTES = 2 * 1024**3
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_CHUNK_OUT = 1 << 20
-_CHUNK_IN = 1 << 16  # small: a block-compressed file has thousands of members
+_FLOAT32_BYTES = 4
+_SLAB = 1 << 20  # voxels that are scaled at a time, in float64
 _SLACK = 1 << 20  # bytes that may follow the voxels
 _HEADER_CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 _MAGIC = {348: (344, b"n+1"), 540: (4, b"n+2")}
@@ -43,10 +44,10 @@ def read(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> Volume:
     """Read one NIfTI file.
 
     Returns float32 voxels after the file's scale and intercept, (i, j, k); trailing axes of
-    length 1 are dropped. Raises InputError, whose code says which check failed.
+    length 1 are dropped. limit_bytes : of memory, see LIMIT_BYTES; what needs more is refused
+    before it is decompressed. Raises InputError, whose code says which check failed.
     """
-    raw = _bytes_of(path, limit_bytes)
-    payload = _decompress(raw, path, limit_bytes) if raw[:2] == _GZIP_MAGIC else raw
+    payload = _payload(path, limit_bytes)
     header = _header(payload, path, limit_bytes)
     affine = _affine(header)
     if not _invertible(affine):
@@ -78,15 +79,22 @@ def read_mask(path: Path) -> Volume:
     Raises InputError with code E_LABELS when a value is negative or no whole number.
     """
     volume = read(path)
-    labels = np.rint(volume.voxels)
-    if labels.min() < 0 or np.abs(labels - volume.voxels).max() > 1e-3:
-        some = ", ".join(f"{value:g}" for value in np.unique(volume.voxels)[:5])
-        raise InputError(
-            f"{path}: a mask holds whole numbers from 0, this one has {some} ... "
-            "Is it an image, or a mask that was resampled? Use nearest neighbour for masks.",
-            code="E_LABELS",
-        )
-    return volume.like(labels > 0)
+    marked = np.empty(volume.shape, bool, order="F")
+    for k in range(volume.shape[2]):  # slice by slice, as three copies of a volume are many bytes
+        labels = np.rint(volume.voxels[..., k])
+        if labels.min() < 0 or np.abs(labels - volume.voxels[..., k]).max() > 1e-3:
+            raise _no_labels(volume, path)
+        marked[..., k] = labels > 0
+    return volume.like(marked)
+
+
+def _no_labels(volume: Volume, path: Path) -> InputError:
+    some = ", ".join(f"{value:g}" for value in np.unique(volume.voxels)[:5])
+    return InputError(
+        f"{path}: a mask holds whole numbers from 0, this one has {some} ... "
+        "Is it an image, or a mask that was resampled? Use nearest neighbour for masks.",
+        code="E_LABELS",
+    )
 
 
 def write(volume: Volume, path: Path) -> None:
@@ -115,75 +123,36 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _bytes_of(path: Path, limit_bytes: int) -> bytes:
+def _payload(path: Path, limit_bytes: int) -> bytes | bytearray:
+    """Return the file's bytes, decompressed where they are compressed, whatever its name."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(
-                f"{path}: is a folder or a device, a NIfTI file is needed here.", code="E_NOT_FILE"
+        _require_file(path, limit_bytes)
+        with path.open("rb") as file:
+            compressed = file.read(2) == gzip_stream.MAGIC
+            file.seek(0)
+            if not compressed:
+                return file.read()
+            return gzip_stream.decompress(
+                file,
+                path,
+                head=_LONGEST_HEADER,
+                size_of=lambda start: _declared_bytes(start, path, limit_bytes),
+                slack=_SLACK,
             )
-        if status.st_size > limit_bytes + _SLACK:
-            raise _too_large(path, f"has {status.st_size / 1e9:.1f} GB", limit_bytes)
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as fault:
-        raise _not_found(path) from fault
     except OSError as fault:
+        raise unreadable(path, fault) from fault
+
+
+def _require_file(path: Path, limit_bytes: int) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(
-            f"{path}: cannot be read ({fault.strerror}). Check its permissions.", code="E_READ"
-        ) from fault
-    if not raw:
+            f"{path}: is a folder or a device, a NIfTI file is needed here.", code="E_NOT_FILE"
+        )
+    if status.st_size > limit_bytes + _SLACK:
+        raise _too_large(path, f"has {status.st_size / 1e9:.1f} GB", limit_bytes)
+    if not status.st_size:
         raise InputError(f"{path}: the file is empty (0 bytes). Copy it again.", code="E_TRUNCATED")
-    return raw
-
-
-def _not_found(path: Path) -> InputError:
-    why = (
-        "a link to a file that is not here. "
-        "In a DataLad or git-annex data set, fetch it first: datalad get <file>."
-        if path.is_symlink()
-        else "no such file. Check the path."
-    )
-    return InputError(f"{path}: {why}", code="E_NOT_FOUND")
-
-
-def _decompress(raw: bytes, path: Path, limit_bytes: int) -> bytearray:
-    """Undo gzip, all members, with the checksum checked and a cap on what comes out.
-
-    The header is judged as soon as it is out, so that a small file cannot ask for much memory.
-    """
-    content = bytearray()
-    cap: int | None = None
-    start = 0
-    while raw[start : start + 2] == _GZIP_MAGIC:
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            data = member.unconsumed_tail
-            if not data:
-                data = raw[start : start + _CHUNK_IN]
-                start += len(data)
-            if not data:
-                raise _truncated(path, "the compressed data end too early")
-            content += _inflate(member, data, path)
-            if cap is None and len(content) >= _LONGEST_HEADER:
-                cap = _declared_bytes(content, path, limit_bytes)
-            if cap is not None and len(content) > cap + _SLACK:
-                raise InputError(
-                    f"{path}: holds more data than its header declares ({cap} bytes). "
-                    "It is damaged or not a plain NIfTI file.",
-                    code="E_TOO_LARGE",
-                )
-        start -= len(member.unused_data)
-    return content
-
-
-def _inflate(member: zlib._Decompress, data: bytes, path: Path) -> bytes:
-    try:
-        return member.decompress(data, _CHUNK_OUT)
-    except zlib.error as fault:
-        raise InputError(
-            f"{path}: the compressed data are damaged ({fault}). Copy the file again.",
-            code="E_CRC",
-        ) from fault
 
 
 def _declared_bytes(start: bytes | bytearray, path: Path, limit_bytes: int) -> int:
@@ -195,10 +164,14 @@ def _declared_bytes(start: bytes | bytearray, path: Path, limit_bytes: int) -> i
             f"{path}: impossible dimensions {dims[1:]} in its header. Convert the scan again.",
             code="E_DIMS",
         )
-    size = int(np.prod(dims[1 : dims[0] + 1], dtype=object)) * _dtype(header, path).itemsize
-    if size > limit_bytes:
+    voxels = int(np.prod(dims[1 : dims[0] + 1], dtype=object))
+    size = voxels * _dtype(header, path).itemsize
+    needed = size + voxels * _FLOAT32_BYTES
+    if needed > limit_bytes:
         raise _too_large(
-            path, f"declares {size / 1e9:.1f} GB of voxels ({dims[1 : dims[0] + 1]})", limit_bytes
+            path,
+            f"needs {needed / 1e9:.1f} GB for its voxels ({dims[1 : dims[0] + 1]})",
+            limit_bytes,
         )
     offset = float(header["vox_offset"])
     # An offset of 0 would have the header itself read as voxels; nibabel does. The 4 bytes after
@@ -277,12 +250,17 @@ def _voxels(payload: bytes | bytearray, header: Nifti1Header) -> np.ndarray:
     shape = _shape3(header)
     stored = np.frombuffer(
         payload, header.get_data_dtype(), int(np.prod(shape)), int(header["vox_offset"])
-    ).reshape(shape, order="F")
+    )
     slope, inter = header.get_slope_inter()
+    values = np.empty(stored.shape, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         if slope is None or (slope, inter) == (1, 0):
-            return stored.astype(np.float32)
-        return (stored * np.float64(slope) + np.float64(inter)).astype(np.float32)
+            values[:] = stored
+        else:
+            for at in range(0, stored.size, _SLAB):
+                slab = stored[at : at + _SLAB]
+                values[at : at + _SLAB] = slab * np.float64(slope) + np.float64(inter)
+    return values.reshape(shape, order="F")
 
 
 def _shape3(header: Nifti1Header, path: Path | None = None) -> tuple[int, int, int]:
@@ -320,7 +298,7 @@ def _invertible(affine: np.ndarray) -> bool:
 
 
 def _require_finite(voxels: np.ndarray, path: Path) -> None:
-    bad = voxels.size - int(np.isfinite(voxels).sum())
+    bad = sum(int((~np.isfinite(voxels[..., k])).sum()) for k in range(voxels.shape[2]))
     if bad:
         raise InputError(
             f"{path}: {bad} of {voxels.size} voxels are NaN, infinite or beyond float32. "

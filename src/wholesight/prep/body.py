@@ -16,6 +16,8 @@ from wholesight.prep.morphology import Mask, SpacingMm, filled, large_parts
 from wholesight.prep.skull_strip import strip_skull
 
 Voxels = Num[np.ndarray, "i j k"]
+# Of any shape: that it is the scan's is checked, and said in words.
+GivenMask = Bool[np.ndarray, "_ _ _"]
 
 
 class Body(ABC):
@@ -30,7 +32,7 @@ class Body(ABC):
         self,
         voxels: Voxels,
         spacing_mm: SpacingMm,
-        given: Bool[np.ndarray, "i j k"] | None = None,
+        given: GivenMask | None = None,
     ) -> Mask:
         """Return the body (i, j, k) of a scan: the given mask where there is one, else find it.
 
@@ -136,7 +138,7 @@ BODIES: Final[dict[str, type[Body]]] = {
 }
 
 
-def _checked(given: Mask, voxels: Voxels) -> Mask:
+def _checked(given: GivenMask, voxels: Voxels) -> Mask:
     if given.shape != voxels.shape:
         raise InputError(
             f"the mask of the body is {' x '.join(map(str, given.shape))} voxels but its scan is "

@@ -5,12 +5,15 @@ Axes: i j k file voxels, x y z canonical voxels, n slices, H W slice pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
+from wholesight.errors import InputError
 from wholesight.prep.body import Body
+from wholesight.prep.grid import require_one_grid
 from wholesight.prep.intensity import Intensity
 from wholesight.prep.orient import canonical, restore
 from wholesight.prep.slices import SliceGrid, Slicing
@@ -41,7 +44,7 @@ class Prepared(NamedTuple):
         return self.body & restore(np.broadcast_to(self.normal, self.grid.shape), self.turn)
 
 
-class _Turned(NamedTuple):
+class Turned(NamedTuple):
     """A scan in canonical orientation: image and body (x, y, z), normal (n,), turn, affine."""
 
     image: np.ndarray
@@ -60,22 +63,35 @@ class Prep:
         self.slices = slices
 
     def fit(self, scans: Iterable[Scan]) -> None:
-        """Learn what the intensity needs from the normal slices of training scans, if anything."""
+        """Learn what the intensity needs from the normal slices of training scans, if anything.
+
+        scans : gone through twice where the intensity learns, one scan in memory at a time; so no
+        iterator, which ends after the first pass. Raises InputError, E_NO_NORMAL when no slice is
+        normal.
+        """
         if not self.intensity.learns:
             return
-        values = [part for scan in scans for part in self._normal_values(scan)]
-        self.intensity.fit(values)
+        if isinstance(scans, Iterator):
+            raise ValueError("scans can be gone through only once, a list or the like is needed")
+        self.intensity.fit(_NormalValues(self, scans))
 
     def forward(self, scan: Scan) -> Prepared:
-        """Prepare one scan. Raises InputError when no body is found or nothing can be scaled."""
-        turned = self._canonical(scan)
-        grid = self.slices.grid(turned.body, Volume(turned.image, turned.affine).spacing_mm)
-        pixels = grid.stack(self.intensity(turned.image, turned.body))
+        """Prepare one scan.
+
+        Raises InputError, which names the scan, when its masks lie on another grid, no body is
+        found, or nothing can be scaled.
+        """
+        with _naming(scan):
+            turned = self.turned(scan)
+            grid = self.slices.grid(turned.body, Volume(turned.image, turned.affine).spacing_mm)
+            pixels = grid.stack(self.intensity(turned.image, turned.body))
         inside = grid.stack(turned.body) >= 0.5
         body = restore(turned.body, turned.turn)
         return Prepared(pixels * inside, inside, body, turned.normal, grid, turned.turn)
 
-    def _canonical(self, scan: Scan) -> _Turned:
+    def turned(self, scan: Scan) -> Turned:
+        """Bring a scan into canonical orientation and find its body."""
+        require_one_grid(scan)
         image, affine, turn = canonical(scan.image.voxels, scan.image.affine)
         given = None
         if scan.inside is not None:
@@ -85,9 +101,28 @@ class Prep:
         if scan.abnormal is not None:
             abnormal = canonical(scan.abnormal.voxels, scan.image.affine).voxels
             normal = np.logical_not(np.any(abnormal, axis=(0, 1)))
-        return _Turned(image, body, normal, turn, affine)
+        return Turned(image, body, normal, turn, affine)
 
-    def _normal_values(self, scan: Scan) -> list[np.ndarray]:
-        image, body, normal, *_ = self._canonical(scan)
-        parts = (image[..., k][body[..., k]] for k in np.flatnonzero(normal))
-        return [part for part in parts if part.size]
+
+class _NormalValues:
+    """The body values (n,) of each normal slice of some scans; each pass reads the scans anew."""
+
+    def __init__(self, prep: Prep, scans: Iterable[Scan]) -> None:
+        self.prep = prep
+        self.scans = scans
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for scan in self.scans:
+            with _naming(scan):
+                image, body, normal, *_ = self.prep.turned(scan)
+            for z in np.flatnonzero(normal & body.any(axis=(0, 1))):
+                yield image[..., z][body[..., z]]
+
+
+@contextmanager
+def _naming(scan: Scan) -> Iterator[None]:
+    """Say of which scan an error speaks: the parts of a preparation see voxels only."""
+    try:
+        yield
+    except InputError as fault:
+        raise InputError(f"{scan.image.name}: {fault}", code=fault.code) from fault

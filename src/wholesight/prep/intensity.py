@@ -6,14 +6,20 @@ Axes: x y z, canonical. What is fitted is fitted on normal slices, then frozen a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Final
+from collections.abc import Iterable
+from itertools import islice
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from skimage.exposure import match_histograms
 
 from wholesight.errors import InputError, ModelError
+
+# What resampling rings below the background is less than this share of a scan's brightest.
+_RINGING = 0.05
+# A standardised body is half below 0; a sound one has a few such voxels at most.
+_MOST_NEGATIVE = 0.05
 
 
 class Intensity(ABC):
@@ -25,8 +31,12 @@ class Intensity(ABC):
     def values(self, values: np.ndarray) -> np.ndarray:
         """Map the body's values (n,) of one scan to the shared scale, float32 (n,)."""
 
-    def fit(self, normal_slices: Sequence[np.ndarray]) -> None:  # noqa: B027 - most learn nothing
-        """Learn from the body values (n,) of each normal training slice."""
+    def fit(self, normal_slices: Iterable[np.ndarray]) -> None:  # noqa: B027 - most learn nothing
+        """Learn from the body values (n,) of each normal training slice.
+
+        normal_slices : can be gone through more than once, in the same order, and is too much to
+        be kept. Raises InputError E_NO_NORMAL when there is none.
+        """
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what was learned, to be saved with the model."""
@@ -68,6 +78,8 @@ class Percentile(Intensity):
 class Mode(Intensity):
     """Divide by the histogram's mode in the body, on FLAIR the bulk of grey and white matter.
 
+    Standardised scans, whose 0 is not black, are refused: what is below 0 has no place here.
+
     top : how many modes become 1; brighter is clipped to 1. None leaves the quotient as it is.
     """
 
@@ -77,6 +89,7 @@ class Mode(Intensity):
         self.top = top
 
     def values(self, values: np.ndarray) -> np.ndarray:
+        _refuse_standardised(values)
         quotient = values / _positive(histogram_mode(values), "mode of the histogram")
         if self.top is None:
             return quotient.astype(np.float32)
@@ -86,19 +99,37 @@ class Mode(Intensity):
 class HistogramMatch(Intensity):
     """Match the body's histogram to one reference slice, then divide by the reference's maximum.
 
-    The published preprocessing (BMVC 2021 code); there the reference is picked by hand, here it is
-    the normal training slice whose median is the median of all, so that nothing is left to chance.
+    The published preprocessing (BMVC 2021 code), with two differences: the background takes no
+    part in the match, and the reference is not picked by hand. It is the normal training slice
+    whose median is the median of all, of those with at least as much body as half of them have
+    (three voxels at the vertex are no reference).
+
+    per : "slice" matches every axial slice by itself, as published, so that all have the same
+    histogram, and a large bright lesion darkens the rest of its slice; "scan" matches the scan's
+    body as a whole and keeps the differences between its slices.
     """
 
     learns: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, per: Literal["slice", "scan"] = "slice") -> None:
+        self.per: Literal["slice", "scan"] = per
         self.reference: np.ndarray | None = None
 
-    def fit(self, normal_slices: Sequence[np.ndarray]) -> None:
-        medians = [float(np.median(values)) for values in normal_slices]
-        middle = int(np.argsort(medians, kind="stable")[len(medians) // 2])
-        self.reference = np.sort(normal_slices[middle]).astype(np.float32)
+    def fit(self, normal_slices: Iterable[np.ndarray]) -> None:
+        # Two numbers a slice are kept, and one slice is read again.
+        told = np.array([(values.size, np.median(values)) for values in normal_slices])
+        if not told.size:
+            raise InputError(
+                "no normal slice to take a reference from: in every slice of the training scans a "
+                "voxel is marked abnormal or no body is found. Add normal scans, or see wholesight "
+                "check DATA.",
+                code="E_NO_NORMAL",
+            )
+        sizes, medians = told.T
+        large = np.flatnonzero(sizes >= np.median(sizes))
+        middle = large[np.argsort(medians[large], kind="stable")[len(large) // 2]]
+        chosen = next(islice(normal_slices, int(middle), None))
+        self.reference = np.sort(chosen).astype(np.float32)
 
     def state(self) -> dict[str, np.ndarray]:
         return {} if self.reference is None else {"reference": self.reference}
@@ -113,6 +144,17 @@ class HistogramMatch(Intensity):
             )
         matched = match_histograms(values, self.reference)
         return (matched / _positive(float(self.reference.max()), "reference")).astype(np.float32)
+
+    def __call__(self, voxels: np.ndarray, body: np.ndarray) -> np.ndarray:
+        # Matching makes something of nothing: a constant would become the reference's maximum.
+        _positive(float(np.ptp(voxels[body])), "range")
+        if self.per == "scan":
+            return super().__call__(voxels, body)
+        out = np.zeros(voxels.shape, np.float32)
+        for z in np.flatnonzero(body.any(axis=(0, 1))):
+            here = body[..., z]
+            out[..., z][here] = self.values(voxels[..., z][here])
+        return out
 
 
 def histogram_mode(values: np.ndarray) -> float:
@@ -131,6 +173,30 @@ def histogram_mode(values: np.ndarray) -> float:
     counts, edges = np.histogram(positive, bins=256, range=(0, np.percentile(positive, 99.5)))
     peak = int(np.argmax(gaussian_filter1d(counts.astype(float), sigma=3)))
     return float(edges[peak : peak + 2].mean())
+
+
+def negative_share(values: np.ndarray) -> float:
+    """Return the share of values below 0, by more than resampling rings.
+
+    >>> negative_share(np.array([-1.0, -0.01, 0.0, 1.0]))
+    0.25
+    """
+    if values.min() >= 0:
+        return 0.0
+    # Not the maximum: one bright voxel would hide what is negative.
+    slack = _RINGING * max(float(np.percentile(values, 99.5)), 0.0)
+    return float(np.count_nonzero(values < -slack) / values.size)
+
+
+def _refuse_standardised(values: np.ndarray) -> None:
+    share = negative_share(values)
+    if share > _MOST_NEGATIVE:
+        raise InputError(
+            f"{share:.0%} of the body's voxels are below 0, so dividing by the mode would make "
+            "them black. If the intensities were standardised, use the scan from before that, or "
+            "the intensity percentile, which takes any scale.",
+            code="E_BACKGROUND",
+        )
 
 
 def _positive(scale: float, what: str) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
-from wholesight.errors import WholesightError
+from wholesight.errors import UsageError
 from wholesight.io import nifti
 
 NOTICE = (
@@ -58,7 +58,7 @@ class Atlas(NamedTuple):
 
 @lru_cache(maxsize=1)
 def load_atlas() -> Atlas:
-    """Read the maps. Raises WholesightError when nilearn is not installed."""
+    """Read the maps. Raises UsageError when nilearn is not installed."""
     folder = _folder()
     t1 = nifti.read(folder / _FILE.format("t1"))
     gray, white = (nifti.read(folder / _FILE.format(tissue)).voxels for tissue in ("gm", "wm"))
@@ -80,7 +80,7 @@ def _folder() -> Path:
     """Find the maps without importing nilearn, which would load pandas and scikit-learn."""
     spec = find_spec("nilearn")
     if spec is None or spec.origin is None:
-        raise WholesightError(
+        raise UsageError(
             "The phantom is made from the MNI152 tissue maps that come with nilearn, which is not "
             'installed. Run: pip install "wholesight[demo]"'
         )

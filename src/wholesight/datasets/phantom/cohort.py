@@ -18,7 +18,7 @@ from wholesight.io.files import write_json
 from wholesight.volume import Volume
 
 # Goes up whenever the same seed gives other voxels.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 # Slices between these are what a scanner can be asked for, and what the deformation still resolves.
 _FINEST_MM, _COARSEST_MM = 0.5, 20.0
@@ -73,8 +73,8 @@ def write_phantom(
     the eleventh, in validation. Of every 4 heads with a lesion the first and the last are in
     validation and the others in test; none is ever in train or calibration.
 
-    Returns the names of the cases. Raises UsageError for a request that makes no sense, OutputError
-    when the folder is taken, WholesightError when nilearn, which carries the maps, is missing.
+    Returns the names of the cases. Raises UsageError for a request that makes no sense and when
+    nilearn, which carries the maps, is missing; OutputError when the folder is taken.
     """
     _check_request(normal, lesion, seed, spacing_mm)
     _check_free(out)

@@ -3,6 +3,10 @@
 Axes: i j k voxels of the output, p q r knots of a field, n fields at once. World: RAS+ mm, with the
 origin of MNI space. A field is drawn on knots that do not depend on the voxel size, so one seed
 gives one head, whatever grid it is looked at on.
+
+Everything up to the whole numbers of a scan is float64: matrix products and exp round differently
+on each kind of processor, and one seed is to give the same bytes on all of them. In float32 some
+voxels came out one apart.
 """
 
 from __future__ import annotations
@@ -57,7 +61,7 @@ class Grid(NamedTuple):
 
     def points_mm(self, samples: int = 1) -> Float[np.ndarray, "3 i j k"]:
         """World position of every sample."""
-        return np.stack(np.meshgrid(*self.axes_mm(samples), indexing="ij")).astype(np.float32)
+        return np.stack(np.meshgrid(*self.axes_mm(samples), indexing="ij"))
 
 
 class SmoothField(NamedTuple):
@@ -90,7 +94,7 @@ def draw_field(rng: np.random.Generator, knot_mm: float, fields: int = 1) -> Smo
     """
     knots = [int(np.ceil(extent / knot_mm)) + 3 for extent in EXTENT_MM]
     weights = rng.standard_normal((fields, *knots)) / _SPLINE_POWER**1.5
-    return SmoothField(weights.astype(np.float32), knot_mm)
+    return SmoothField(weights, knot_mm)
 
 
 def _spline(
@@ -101,4 +105,4 @@ def _spline(
     away = np.abs(at[:, None] - (np.arange(knots) - 1)[None])
     near = 2 / 3 - away**2 + away**3 / 2
     far = np.clip(2 - away, 0, None) ** 3 / 6
-    return np.where(away < 1, near, far).astype(np.float32)
+    return np.where(away < 1, near, far)

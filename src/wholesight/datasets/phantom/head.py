@@ -85,12 +85,12 @@ def tissue_of(head: Head, atlas: Atlas, grid: Grid, push: Push | None = None) ->
     inside = _inside(atlas, source)
     here, source = here[:, inside], source[:, inside]
     if push is not None:
-        source = source + head.matrix.astype(np.float32) @ push(here)
+        source = source + head.matrix @ push(here)
     source, wall_mm = _open_ventricles(head, atlas, source)
 
     fluid = _furrows(_look_up(atlas.fluid, source), head.sulci)
     white = _step(_look_up(atlas.white, source), 0.15, 0.85) * (1 - fluid)
-    maps = np.zeros((4, inside.size), np.float32)
+    maps = np.zeros((4, inside.size))
     maps[:, inside] = np.ones_like(white), white, fluid, wall_mm
     covered, white, fluid, wall_mm = maps.reshape(4, *grid.shape, samples).mean(-1)
 
@@ -115,9 +115,9 @@ def _source(
 ) -> Float[np.ndarray, "3 n"]:
     """Where in the maps (voxel index) each sample is taken from, ventricles and lesion aside."""
     bend = head.bend_mm * head.bend.on(grid, samples) + head.fold_mm * head.fold.on(grid, samples)
-    centre = np.array(CENTRE_MM, np.float32)[:, None]
-    offset = centre + (head.shift_mm - atlas.origin_mm).astype(np.float32)[:, None]
-    return head.matrix.astype(np.float32) @ (here - centre + bend.reshape(3, -1)) + offset
+    centre = np.array(CENTRE_MM)[:, None]
+    offset = centre + (head.shift_mm - atlas.origin_mm)[:, None]
+    return head.matrix @ (here - centre + bend.reshape(3, -1)) + offset
 
 
 def _open_ventricles(
@@ -130,7 +130,7 @@ def _open_ventricles(
     wall_mm = _distance(atlas, source)
     near = np.flatnonzero(wall_mm < REACH_MM)
     at, there = wall_mm[near], source[:, near]
-    steps = 2 * np.eye(3, dtype=np.float32)
+    steps = 2 * np.eye(3)
     outward = np.stack([_distance(atlas, there + step[:, None]) - at for step in steps]) / 2
     strength = np.exp(-(((at - head.ventricle_mm) / _SQUEEZED_MM) ** 2))
     source = source.copy()
@@ -141,9 +141,9 @@ def _open_ventricles(
 
 def _distance(atlas: Atlas, source: np.ndarray) -> Float[np.ndarray, " n"]:
     """Distance from the ventricles' wall; REACH_MM where it is not kept."""
-    at = (source - atlas.wall_first[:, None].astype(np.float32)) / 2
+    at = (source - atlas.wall_first[:, None]) / 2
     return ndimage.map_coordinates(
-        atlas.wall_mm, at, np.float32, order=1, cval=REACH_MM, prefilter=False
+        atlas.wall_mm, at, np.float64, order=1, cval=REACH_MM, prefilter=False
     )
 
 
@@ -157,7 +157,7 @@ def _inside(atlas: Atlas, source: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 def _look_up(values: np.ndarray, source: np.ndarray) -> Float[np.ndarray, " n"]:
     """Linear interpolation in a map of shares; 0 beyond its edge."""
-    return ndimage.map_coordinates(values, source, np.float32, order=1, prefilter=False) / 255
+    return ndimage.map_coordinates(values, source, np.float64, order=1, prefilter=False) / 255
 
 
 def _furrows(fluid: np.ndarray, width: float) -> np.ndarray:

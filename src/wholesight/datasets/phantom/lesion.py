@@ -65,7 +65,7 @@ class Lesion(NamedTuple):
         Greatest at the border, push_mm (r / R) exp((1 - (r / R)^2) / 2), and so small against the
         radius that no two places swap.
         """
-        offset = (at_mm - self.centre_mm[:, None].astype(np.float32)) / self.radius_mm
+        offset = (at_mm - self.centre_mm[:, None]) / self.radius_mm
         falling = np.exp((1 - np.sum(offset**2, axis=0)) / 2)
         return -self.push_mm * falling * offset
 
@@ -153,6 +153,6 @@ def _draw_stretch(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
 
 def _depth_mm(lesion: Lesion, grid: Grid) -> Float[np.ndarray, "i j k"]:
     """Depth below the lesion's bumpy surface, negative outside."""
-    offset = grid.points_mm() - lesion.centre_mm.astype(np.float32)[:, None, None, None]
+    offset = grid.points_mm() - lesion.centre_mm[:, None, None, None]
     radii = np.linalg.norm(np.einsum("ab,bijk->aijk", lesion.stretch, offset), axis=0)
     return lesion.radius_mm * (1 - radii + lesion.bump_height * lesion.bumps.on(grid)[0])
