@@ -22,8 +22,8 @@ from wholesight.volume import Scan, Volume
 class NormalSlices(NamedTuple):
     """Prepared normal slices of all training scans: pixels (n, c, H, W), inside (n, 1, H, W).
 
-    spacing_mm, body_ml : the smallest and the largest of the scans, {"low": ..., "high": ...}; spacing
-    along canonical axes [x, y, z].
+    spacing_mm, body_ml : the smallest and the largest of the scans, {"low": ..., "high": ...};
+    spacing along canonical axes [x, y, z].
     """
 
     pixels: Tensor

@@ -47,7 +47,7 @@ def fit(
 ) -> Detector:
     """Train on the normal slices of the scans and save the model folder `out`.
 
-    scans : iterated over up to three times, so that a lazy reader keeps one scan in memory at a time.
+    scans : iterated over up to three times, so a lazy reader keeps one scan in memory at a time.
     seed : of batch order and noise; the recipe's weights were drawn when it was loaded. record :
     what else record.json should say, such as the data's hashes. console : where progress goes;
     None is silent. callbacks : Lightning's, to look on while it trains. Raises UsageError when
