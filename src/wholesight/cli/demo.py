@@ -50,10 +50,14 @@ def _run(words: list[str]) -> None:
 
 
 def _tell_what_to_open(data: Path, maps: Path, report: Path) -> None:
-    anomaly = sorted(maps.glob("*_anomaly.nii.gz"))[0]
-    scan = anomaly.name.removesuffix("_anomaly.nii.gz")
+    import csv
+
+    with (maps / "results.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    # Where most is flagged there is most to see.
+    scan = max(rows, key=lambda row: float(row["flagged_ml"]))["case"]
     image = next(data.glob(f"*/{scan}.nii.gz"))
     typer.echo(f"\nReport:  {report / 'report.html'}")
     typer.echo("Open these three together in any NIfTI viewer:")
-    for path in (image, anomaly, maps / f"{scan}_mask.nii.gz"):
+    for path in (image, maps / f"{scan}_anomaly.nii.gz", maps / f"{scan}_mask.nii.gz"):
         typer.echo(f"  {path}")
