@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= out/demo
+# Two workers share two cores; more threads than cores wait for each other by spinning.
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: help install demo test fast check format clean
 help:
@@ -27,10 +29,10 @@ demo: install
 	$(BIN)/wholesight demo --out $(DEMO)
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
 fast: install
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow"
 
 check: install
 	$(BIN)/ruff format --check .
