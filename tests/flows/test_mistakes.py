@@ -94,6 +94,7 @@ def test_the_body_is_that_of_the_maps_unless_another_is_asked_for(
 
 
 @pytest.mark.parametrize("name", ["out[/x]", "scans [v2]", ":smile: it's"])
+@pytest.mark.slow
 def test_a_path_is_printed_as_it_was_typed(wholesight, heads, model, maps, tmp_path, tiny, name):
     place = tmp_path / name
     ended = wholesight("segment", model, heads, "--subset", "test", "--out", place)

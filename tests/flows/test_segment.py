@@ -253,6 +253,7 @@ def test_spacing_is_compared_along_the_bodys_axes(wholesight, heads, model, tmp_
 # ---------------------------------------------------------------- Ctrl-C
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_kept_and_resumes(wholesight, heads, model, tmp_path):
     out = tmp_path / "o"
     for number in range(60):

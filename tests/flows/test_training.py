@@ -49,6 +49,7 @@ def weights_of(model: Path) -> bytes:
     return (model / "weights.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_uninterrupted(scans, tmp_path):
     fit(recipe(), scans, tmp_path / "whole", seed=5, device="cpu")
     with pytest.raises(Interrupted, match=f"Stopped in epoch 3 of {EPOCHS}.*--resume"):
@@ -108,6 +109,7 @@ def test_ctrl_c_before_the_first_epoch_says_that_nothing_is_kept(scans, tmp_path
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_other_seed_other_weights(scans, tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         short = recipe("training.epochs=1")
@@ -169,6 +171,7 @@ def test_learning_rate_is_a_function_of_the_epoch():
 
 
 @pytest.mark.parametrize("name", shipped())
+@pytest.mark.slow
 def test_every_recipe_goes_from_the_phantom_to_a_map_and_back_from_disk(name, heads, tmp_path):
     small = ["training.epochs=1", "training.batch=4"]
     if name != "floor":

@@ -37,6 +37,7 @@ def test_barrier_finds_the_constrained_minimum():
     assert abs(point - 0.5).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_growing_t_comes_nearer_to_the_hard_constraint():
     assert (minimise(20.0, growth=1.1) - 0.5).abs().max() < (minimise(20.0) - 0.5).abs().max()
 

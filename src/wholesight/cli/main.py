@@ -83,8 +83,8 @@ def wholesight(
 
 def run() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code."""
-    # Before torch is loaded: threads that wait by spinning slow everything down, several times over,
-    # as soon as another program wants the same cores.
+    # Before torch is loaded: threads that wait by spinning make everything several times slower as
+    # soon as another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A warning in words, without the line of code that it came from.
     warnings.showwarning = lambda message, *_, **__: _say(f"note: {message}")
