@@ -13,7 +13,6 @@ from wholesight.benchmark.predictions import Judged, floor
 from wholesight.datasets import DataSet, open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
-from wholesight.errors import WholesightError
 from wholesight.prep.body import BODIES
 from wholesight.volume import Scan
 
@@ -28,14 +27,18 @@ class Figures(NamedTuple):
     best_dice_oracle: float
 
 
-def open_lgg() -> DataSet:
-    """Open lgg-flair in WHOLESIGHT_DATA, else ../shared/data; exit 3 with a message without it."""
+def lgg_folder() -> Path:
+    """Return lgg-flair in WHOLESIGHT_DATA, else ../shared/data; exit 3, and say so, without it."""
     data = Path(os.environ.get("WHOLESIGHT_DATA", ROOT.parent / "shared" / "data")) / "lgg-flair"
-    try:
-        return open_dataset(data)
-    except WholesightError as fault:
-        print(f"{fault} WHOLESIGHT_DATA names the folder that holds lgg-flair.", file=sys.stderr)
+    if not (data / "split.json").is_file():
+        print(f"{data}: not here. WHOLESIGHT_DATA names the folder that holds it.", file=sys.stderr)
         sys.exit(3)
+    return data
+
+
+def open_lgg() -> DataSet:
+    """Open the data set; exit as `lgg_folder` does without it."""
+    return open_dataset(lgg_folder())
 
 
 def normals(data: DataSet) -> Iterable[tuple[str, Scan]]:

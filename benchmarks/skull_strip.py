@@ -13,7 +13,6 @@ Exit codes: 0 all well, 1 fewer than five heads or not all brains reach the Dice
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,13 +21,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lgg import lgg_folder
 from wholesight.io import nifti
 from wholesight.metrics.overlap import dice
 from wholesight.prep.body import Nonzero, SkullStrip
 from wholesight.prep.orient import canonical
 from wholesight.volume import Volume
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 GOAL = 0.95
 HEADS_NEEDED = 5
 
@@ -43,15 +42,7 @@ class Row(NamedTuple):
 
 def main() -> int:
     """Print the table and the summary; return the exit code."""
-    root = Path(os.environ.get("WHOLESIGHT_DATA", REPOSITORY.parent / "shared" / "data"))
-    folder = root / "lgg-flair"
-    if not (folder / "with-skull").is_dir():
-        print(
-            f"{folder / 'with-skull'}: not here. Set WHOLESIGHT_DATA to the folder that contains "
-            "lgg-flair.",
-            file=sys.stderr,
-        )
-        return 3
+    folder = lgg_folder()
     heads = [_shown(row) for row in _heads(folder)]
     brains = [_shown(row) for row in _stripped(folder)]
     good = sum(row.dice >= GOAL for row in heads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -148,17 +147,12 @@ def test_pooling_is_not_averaging() -> None:
     assert metrics.pooled([dim, bright._replace(mask=None)]).mask is None
 
 
-DATA = Path(os.environ.get("WHOLESIGHT_DATA", Path(__file__).parents[3] / "shared/data"))
-TUMOURS = DATA / "lgg-flair"
-
-
-@pytest.mark.skipif(not TUMOURS.is_dir(), reason=f"no lgg-flair in {DATA} (set WHOLESIGHT_DATA)")
-def test_floor_of_raw_intensity_on_real_tumours() -> None:
+def test_floor_of_raw_intensity_on_real_tumours(lgg_flair: Path) -> None:
     """The whole evaluation at once, against figures measured by other code before this one."""
     cases = []
-    for case in json.loads((TUMOURS / "split.json").read_text())["validation"]:
-        image = nifti.read_image(TUMOURS / case / f"{case}_flair.nii.gz").voxels
-        truth = nifti.read_mask(TUMOURS / case / f"{case}_seg.nii.gz").voxels
+    for case in json.loads((lgg_flair / "split.json").read_text())["validation"]:
+        image = nifti.read_image(lgg_flair / case / f"{case}_flair.nii.gz").voxels
+        truth = nifti.read_mask(lgg_flair / case / f"{case}_seg.nii.gz").voxels
         inside = metrics.eroded(image > 0, axis=2)
         cases.append(metrics.pixels_inside(inside, scores=image, truth=truth))
     every = metrics.pooled(cases)
