@@ -184,11 +184,14 @@ class Detector:
         write_json(folder / _THRESHOLD, content)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu", *, with_threshold: bool = True) -> Detector:
+    def load(
+        cls, folder: Path | str, device: str = "cpu", *, with_threshold: bool = True
+    ) -> Detector:
         """Load a model folder. Raises ModelError when it is incomplete, damaged or too new.
 
         with_threshold : False leaves a threshold.json unread, for who sets another one.
         """
+        folder = Path(folder)
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such model folder. wholesight fit makes one.")
         record = _read_json(folder, _RECORD)

@@ -281,3 +281,38 @@ def test_ctrl_c_says_what_is_kept_and_resumes(wholesight, heads, model, tmp_path
     assert said.startswith("Stopped. What was finished is kept")
     assert "--resume" in said
     assert len((out / "results.tsv").read_text().splitlines()) > 1
+
+
+def test_resuming_with_another_threshold_is_refused(wholesight, heads, model, tmp_path):
+    out, copy = tmp_path / "o", tmp_path / "model"
+    assert wholesight("segment", model, heads, "--subset", "test", "--out", out).code == 0
+    shutil.copytree(model, copy)
+    assert wholesight("calibrate", copy, heads, "--alpha", "0.2").code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    ended = wholesight("segment", copy, heads, "--subset", "test", "--out", out, "--resume")
+    assert ended.code == 2
+    assert "another threshold" in ended.err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_outputs_beside_the_scans_do_not_become_modalities(wholesight, heads, model, tmp_path):
+    data = tmp_path / "heads"
+    shutil.copytree(heads, data)
+    case = sorted(path for path in data.iterdir() if path.is_dir())[0]
+    scan = case / f"{case.name}_flair.nii.gz"
+    assert wholesight("segment", model, scan, "--out", case).code == 0
+    assert (case / f"{case.name}_flair_anomaly.nii.gz").exists()
+    assert wholesight("check", data).code == 0
+
+
+def test_a_note_is_explained_once(wholesight, heads, model, tmp_path):
+    data = tmp_path / "heads"
+    shutil.copytree(heads, data)
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    path = copy / "threshold.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "value": 1e9}))
+    ended = wholesight("segment", copy, data, "--subset", "test", "--out", tmp_path / "o")
+    assert ended.code == 0
+    assert ended.out.count("N_EMPTY: The mask is empty") == 1
+    assert ended.out.count("N_EMPTY") > 2

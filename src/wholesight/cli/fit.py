@@ -13,10 +13,13 @@ from wholesight.cli.options import Data, Device, DeviceName, Modality, Seed
 def fit(
     data: Data,
     out: Annotated[
-        Path, typer.Option("--out", metavar="MODEL", help="Model folder; made, or new.")
+        Path, typer.Option("--out", metavar="MODEL", help="A new folder for the model.")
     ],
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A shipped recipe, or a .yaml of your own.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="quick, vae, bmvc2021, floor, or a .yaml of your own."
+        ),
     ] = "quick",
     overrides: Annotated[
         list[str] | None,

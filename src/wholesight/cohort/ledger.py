@@ -55,9 +55,10 @@ def outcome(done: int, failed: int, *, skipped: int = 0) -> Outcome:
     return Outcome(f"{line}, {failed} failed: see failures.tsv", 4 if done + skipped else 7)
 
 
-def require_room(out: Path, jobs: Sequence[Job], *, resume: bool) -> None:
+def require_room(out: Path, jobs: Sequence[Job], detector: Detector, *, resume: bool) -> None:
     """Refuse to mix two runs in one folder, or to write over what is there. Raises UsageError."""
     if resume:
+        _require_same_run(out, detector)
         return
     if (out / RUN).exists():
         raise UsageError(
@@ -73,6 +74,22 @@ def require_room(out: Path, jobs: Sequence[Job], *, resume: bool) -> None:
         raise UsageError(
             f"{taken}: is there already and would be written over. Choose another --out; if it is "
             "of a run that was stopped, add --resume."
+        )
+
+
+def _require_same_run(out: Path, detector: Detector) -> None:
+    """Refuse to go on with another model or threshold than the results there are of."""
+    try:
+        run = json.loads((out / RUN).read_bytes())
+        begun = {"model": run["model"], "threshold": run["threshold"]["value"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing there that one could tell apart; each case's own JSON still decides
+    now = {"model": detector.digest, "threshold": detector.calibrated_threshold.value}
+    other = next((name for name in now if begun[name] != now[name]), None)
+    if other:
+        raise UsageError(
+            f"{out}: holds results of another {other}, {begun[other]}; this one is {now[other]}. "
+            "Choose another --out."
         )
 
 

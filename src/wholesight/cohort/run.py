@@ -35,13 +35,14 @@ def segment_cohort(
     another run or what would be written over, ModelError without a threshold, OutputError when
     nothing can be written any more; whatever was finished by then is kept and listed.
     """
-    require_room(out, jobs, resume=resume)
     threshold = detector.calibrated_threshold
+    require_room(out, jobs, detector, resume=resume)
     make_folder(out)
     started, clock = datetime.now(UTC), time.monotonic()
     records: dict[str, dict[str, Any]] = {}
     failures: list[Failure] = []
     skipped = 0
+    explained: set[str] = set()
     try:
         for job in jobs:
             record = finished(detector, job, out)
@@ -50,7 +51,7 @@ def segment_cohort(
                 record = _attempt(detector, job, out, failures)
             if record is not None:
                 records[job.stem] = record
-            tell(job.stem, _spoken(record, failures))
+            tell(job.stem, _spoken(record, failures, explained))
     finally:
         ended = outcome(len(records) - skipped, len(failures), skipped=skipped)
         run = {
@@ -84,9 +85,15 @@ def _attempt(
     return None
 
 
-def _spoken(record: dict[str, Any] | None, failures: list[Failure]) -> str:
+def _spoken(record: dict[str, Any] | None, failures: list[Failure], explained: set[str]) -> str:
+    """Say what became of a scan; a note's text where its code comes up for the first time."""
     if record is None:
         return f"failed: {failures[-1].message}"
     codes = " ".join(note["code"] for note in record["notes"])
-    said = f"{record['flagged_ml']:.1f} ml flagged in {record['clusters']} places"
-    return f"{said}  {codes}".rstrip()
+    places = "1 place" if record["clusters"] == 1 else f"{record['clusters']} places"
+    said = f"{record['flagged_ml']:.1f} ml flagged in {places}  {codes}".rstrip()
+    for note in record["notes"]:
+        if note["code"] not in explained:
+            explained.add(note["code"])
+            said += f"\n    {note['code']}: {note['text']}"
+    return said

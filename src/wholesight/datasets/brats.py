@@ -10,6 +10,7 @@ hyphen may stand for the underscore (BraTS 2023). The subject of a case is the c
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ LOOKS_LIKE = "<case>/<case>_<modality>.nii.gz with <case>/<case>_seg.nii.gz (Bra
 _MASK = "seg"
 _INSIDE = "inside"
 _SEPARATORS = ("_", "-")
+# What `segment` writes beside a scan is no modality of it.
+_OUTPUT = re.compile(r"(.+[_-])?(anomaly|mask)")
 
 
 class _Folder(NamedTuple):
@@ -41,7 +44,8 @@ class _Folder(NamedTuple):
 
     @property
     def modalities(self) -> list[str]:
-        return sorted(self.files.keys() - {_MASK, _INSIDE})
+        images = self.files.keys() - {_MASK, _INSIDE}
+        return sorted(role for role in images if not _OUTPUT.fullmatch(role))
 
 
 def fits(root: Path) -> bool:

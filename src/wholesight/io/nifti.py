@@ -40,13 +40,14 @@ _SILENT = logging.Logger("wholesight.nibabel")
 _SILENT.addHandler(logging.NullHandler())
 
 
-def read(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> Volume:
+def read(path: Path | str, *, limit_bytes: int = LIMIT_BYTES) -> Volume:
     """Read one NIfTI file.
 
     Returns float32 voxels after the file's scale and intercept, (i, j, k); trailing axes of
     length 1 are dropped. limit_bytes : of memory, see LIMIT_BYTES; what needs more is refused
     before it is decompressed. Raises InputError, whose code says which check failed.
     """
+    path = Path(path)
     payload = _payload(path, limit_bytes)
     header = _header(payload, path, limit_bytes)
     affine = _affine(header)
@@ -61,7 +62,7 @@ def read(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> Volume:
     return Volume(voxels, affine, path.name, header=header.binaryblock)
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: Path | str) -> Volume:
     """Read a scan: as `read`, and refuse one that holds nothing."""
     volume = read(path)
     if volume.voxels.min() == volume.voxels.max():
@@ -73,7 +74,7 @@ def read_image(path: Path) -> Volume:
     return volume
 
 
-def read_mask(path: Path) -> Volume:
+def read_mask(path: Path | str) -> Volume:
     """Read a mask as booleans: any label above 0 counts. An empty mask is legal.
 
     Raises InputError with code E_LABELS when a value is negative or no whole number.
@@ -83,7 +84,7 @@ def read_mask(path: Path) -> Volume:
     for k in range(volume.shape[2]):  # slice by slice, as three copies of a volume are many bytes
         labels = np.rint(volume.voxels[..., k])
         if labels.min() < 0 or np.abs(labels - volume.voxels[..., k]).max() > 1e-3:
-            raise _no_labels(volume, path)
+            raise _no_labels(volume, Path(path))
         marked[..., k] = labels > 0
     return volume.like(marked)
 
@@ -97,13 +98,14 @@ def _no_labels(volume: Volume, path: Path) -> InputError:
     )
 
 
-def write(volume: Volume, path: Path) -> None:
+def write(volume: Volume, path: Path | str) -> None:
     """Write a volume, atomically, in its own dtype (bool as uint8).
 
     Affine, qform, sform, their codes and the units are those of the volume's source, bit for bit.
     The same volume gives the same bytes. Raises OutputError; ValueError when the volume's affine
     is no longer that of its header, which is a bug of the caller.
     """
+    path = Path(path)
     dtype = np.dtype(np.uint8) if volume.voxels.dtype == bool else volume.voxels.dtype
     header = _output_header(volume, dtype)
     image_class = _HEADER_CLASSES[int(header["sizeof_hdr"])]

@@ -56,6 +56,8 @@ class EpochProgress(pl.Callback):
     """One line: epochs, the loss's parts, the share of slices that satisfy the constraint."""
 
     def __init__(self, epochs: int, console: Console) -> None:
+        self.epochs = epochs
+        self.console = console
         self.bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
@@ -71,11 +73,15 @@ class EpochProgress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar where a resumed run stands."""
         self.bar.update(self.task, completed=trainer.current_epoch)
-        self.bar.start()
+        if self.console.is_terminal:
+            self.bar.start()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Advance by an epoch."""
-        self.bar.update(self.task, advance=1, parts=_spoken(trainer.callback_metrics))
+        """Advance by an epoch; in a log file, with a line for each."""
+        parts = _spoken(trainer.callback_metrics)
+        self.bar.update(self.task, advance=1, parts=parts)
+        if not self.console.is_terminal:
+            self.console.print(f"epoch {trainer.current_epoch + 1}/{self.epochs}  {parts}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the last state on the screen."""
