@@ -84,8 +84,8 @@ def wholesight(
 def run() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code."""
     # Before torch is loaded: a thread that waits spins 300,000 times by default, and everything is
-    # several times slower as soon as another program wants the same cores. A short spin costs little
-    # on an idle machine and keeps the pace on a busy one.
+    # several times slower as soon as another program wants the same cores. A short spin costs
+    # little on an idle machine and keeps the pace on a busy one.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     # A warning in words, without the line of code that it came from.
     warnings.showwarning = lambda message, *_, **__: _say(f"note: {message}")
