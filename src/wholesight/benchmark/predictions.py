@@ -19,7 +19,8 @@ from wholesight.errors import InputError
 from wholesight.io.nifti import SUFFIXES, read, read_mask, stem
 from wholesight.metrics import eroded
 from wholesight.prep.body import Body
-from wholesight.prep.orient import axial_axis, canonical, restore
+from wholesight.prep.chain import body_of
+from wholesight.prep.orient import axial_axis
 from wholesight.recipe import Recipe
 from wholesight.volume import Scan, Volume
 
@@ -82,21 +83,13 @@ class Judged:
             case=case.id,
             subject=case.subject,
             image=scan.image.voxels,
-            inside=eroded(self._inside(scan), axis=axis),
+            inside=eroded(body_of(scan, self.body), axis=axis),
             truth=scan.abnormal.voxels,
             map=anomaly,
             mask=mask,
             axis=axis,
             affine=scan.image.affine,
         )
-
-    def _inside(self, scan: Scan) -> np.ndarray:
-        turned = canonical(scan.image.voxels, scan.image.affine)
-        given = None
-        if scan.inside is not None:
-            given = canonical(scan.inside.voxels, scan.image.affine).voxels
-        spacing_mm = Volume(turned.voxels, turned.affine).spacing_mm
-        return restore(self.body(turned.voxels, spacing_mm, given), turned.turn)
 
 
 def floor_recipe(body: str | Mapping[str, Any] = "nonzero") -> Recipe:

@@ -93,15 +93,31 @@ class Prep:
         """Bring a scan into canonical orientation and find its body."""
         require_one_grid(scan)
         image, affine, turn = canonical(scan.image.voxels, scan.image.affine)
-        given = None
-        if scan.inside is not None:
-            given = canonical(scan.inside.voxels, scan.image.affine).voxels.astype(bool)
-        body = self.body(image, Volume(image, affine).spacing_mm, given)
+        body = _body(self.body, scan, image, affine)
         normal = np.ones(image.shape[2], bool)
         if scan.abnormal is not None:
             abnormal = canonical(scan.abnormal.voxels, scan.image.affine).voxels
             normal = np.logical_not(np.any(abnormal, axis=(0, 1)))
         return Turned(image, body, normal, turn, affine)
+
+
+def body_of(scan: Scan, rule: Body) -> np.ndarray:
+    """Find a scan's body by a rule, (i, j, k) bool on the scan's own grid.
+
+    Raises InputError, which names the scan, as `Prep.forward` does.
+    """
+    with _naming(scan):
+        require_one_grid(scan)
+        image, affine, turn = canonical(scan.image.voxels, scan.image.affine)
+        return restore(_body(rule, scan, image, affine), turn)
+
+
+def _body(rule: Body, scan: Scan, image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Find the body (x, y, z) of a scan whose image is already in canonical orientation."""
+    given = None
+    if scan.inside is not None:
+        given = canonical(scan.inside.voxels, scan.image.affine).voxels.astype(bool)
+    return rule(image, Volume(image, affine).spacing_mm, given)
 
 
 class _NormalValues:
