@@ -3,13 +3,20 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from wholesight.io import nifti
+from wholesight.recipe import Recipe
 from wholesight.volume import Volume
+
+# What makes a recipe large. Sizes are shrunk for tests, never the code.
+SMALL = {"size": 32, "width": 4, "width_top": 16, "latent": 8}
+SMALLER = {"samples": 2, "steps": 3, "batch": 4}
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -44,3 +51,26 @@ def tiny_brats(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Callable[[str], Recipe]:
+    """A builder of shipped recipes by name, every part as shipped and small."""
+    resolved = cache(lambda name: Recipe.load(name).resolved)
+    return lambda name: Recipe.from_dict(_shrunk(resolved(name)))
+
+
+def _shrunk(spec: Any) -> Any:
+    if isinstance(spec, list):
+        return [_shrunk(entry) for entry in spec]
+    if not isinstance(spec, dict):
+        return spec
+    return {key: _smaller(key, value) for key, value in spec.items()}
+
+
+def _smaller(key: str, value: Any) -> Any:
+    if key in SMALL and value is not None:
+        return SMALL[key]
+    if key in SMALLER and value is not None:
+        return min(value, SMALLER[key])
+    return _shrunk(value)

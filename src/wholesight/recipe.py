@@ -26,6 +26,8 @@ from wholesight.cleanup import Cleanup
 from wholesight.errors import RecipeError, nearest
 from wholesight.methods import METHODS
 from wholesight.methods.method import Method
+from wholesight.nn import CODERS
+from wholesight.nn.coder import Coder
 from wholesight.objective.constraints import CONSTRAINTS, Constraint
 from wholesight.objective.penalties import PENALTIES, Penalty
 from wholesight.prep.body import BODIES, Body
@@ -36,11 +38,15 @@ from wholesight.prep.intensity import INTENSITIES, Intensity
 REGISTRIES: Final[dict[type, dict[str, Any]]] = {
     Attention: ATTENTIONS,
     Body: BODIES,
+    Coder: CODERS,
     Constraint: CONSTRAINTS,
     Intensity: INTENSITIES,
     Method: METHODS,
     Penalty: PENALTIES,
 }
+
+# How long training takes on two CPU cores.
+Cost = Literal["nothing", "seconds", "minutes", "hours", "days"]
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
 SHARED: Final = ("size",)
@@ -51,7 +57,8 @@ class Training:
     """How a method is trained. Adam; the batch order follows from the seed.
 
     epochs : passes over the normal training slices. decay : of the learning rate, "cosine" to zero
-    at the last epoch or "none" (as published). min_body_share : slices whose body fills less
+    at the last epoch or "none" (as published). betas : Adam's decay of the gradient's mean and
+    square; critics are trained with (0, 0.9). min_body_share : slices whose body fills less
     of the field are left out of training (the crown and the base hold little but their rim).
     gradient_clip : largest norm of the gradient, null for no clipping.
     """
@@ -60,12 +67,15 @@ class Training:
     batch: int = 16
     learning_rate: float = 1e-3
     decay: Literal["none", "cosine"] = "none"
+    betas: Sequence[float] = (0.9, 0.999)
     gradient_clip: float | None = None
     min_body_share: float = 0.05
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0:
             raise ValueError("legal is epochs >= 1, batch >= 2 (batch norm), learning_rate > 0")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {list(self.betas)}, legal are two with 0 <= beta < 1")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise ValueError(f"gradient_clip is {self.gradient_clip}, legal is > 0 or null")
         if not 0 <= self.min_body_share < 1:
@@ -83,11 +93,14 @@ class Recipe:
     """Everything a detector is made of, and how to train it.
 
     resolved : the recipe as plain data with every default written out; `Recipe.from_dict` of it
-    gives the same recipe.
+    gives the same recipe. reference : where the setting was published, the method's own unless the
+    recipe says otherwise. cost : of training, on two CPU cores.
     """
 
     name: str
     summary: str
+    reference: str
+    cost: Cost
     prep: Prep
     method: Method
     training: Training
@@ -100,13 +113,12 @@ class Recipe:
 
         Raises RecipeError that names the key, the value and the legal ones.
         """
-        keys = ("name", "summary", *SHARED, "prep", "method", "training", "cleanup")
-        _refuse_unknown(spec, keys, "recipe")
-        builder = _Builder({key: spec[key] for key in SHARED if key in spec})
-        parts, resolved = (
-            {},
-            {key: spec[key] for key in ("name", "summary", *SHARED) if key in spec},
-        )
+        about = ("name", "summary", "reference", "cost")
+        _refuse_unknown(spec, (*about, *SHARED, "prep", "method", "training", "cleanup"), "recipe")
+        resolved = {key: spec[key] for key in (*about, *SHARED) if key in spec}
+        builder = _Builder({key: spec[key] for key in SHARED if key in spec}, resolved)
+        cost, _ = builder.build(Cost, spec.get("cost", "minutes"), "cost")
+        parts: dict[str, Any] = {}
         for key, kind in (
             ("prep", Prep),
             ("method", Method),
@@ -117,10 +129,12 @@ class Recipe:
             with torch.random.fork_rng(devices=()):
                 torch.manual_seed(seed)
                 parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
-        _require_fitting(parts["method"], parts["prep"])
+        _require_fitting(parts["method"], parts["prep"], parts["training"])
         return cls(
             name=str(spec.get("name", "unnamed")),
             summary=str(spec.get("summary", "")),
+            reference=str(spec.get("reference", parts["method"].reference)),
+            cost=cost,
             resolved=resolved,
             **parts,
         )
@@ -134,8 +148,19 @@ class Recipe:
         return cls.from_dict(spec, seed=seed)
 
 
-def _require_fitting(method: Method, prep: Prep) -> None:
-    """Refuse a method that takes other slices than the prep gives: one channel, square."""
+def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
+    """Refuse parts that are each legal and do not go together."""
+    if method.unit_range and not prep.intensity.unit_range:
+        raise RecipeError(
+            "prep.intensity: gives values beyond [0, 1], which this method cannot take. Legal: "
+            "histogram-match, maximum, mode with a top, percentile."
+        )
+    if training.epochs <= method.last_start:
+        raise RecipeError(
+            f"training.epochs: {training.epochs} is too few, a part of this method starts after "
+            f"{method.last_start:g} epochs. Train longer, or let it start earlier."
+        )
+    # One channel, square.
     size = prep.slices.size
     if method.slice_shape not in (None, (1, size, size)):
         raise RecipeError(
@@ -155,8 +180,9 @@ def shipped() -> dict[str, Path]:
 class _Builder:
     """Builds objects from plain data by the annotations of their constructors."""
 
-    def __init__(self, shared: Mapping[str, Any]) -> None:
+    def __init__(self, shared: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
         self.shared = shared
+        self.resolved = resolved
 
     def build(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         """Return the object and its resolved plain form."""
@@ -170,6 +196,8 @@ class _Builder:
 
     def _choose(self, registry: dict[str, Any], value: Any, key: str) -> tuple[Any, Any]:
         options = {"kind": value} if isinstance(value, str) else value
+        if registry is METHODS and isinstance(options, Mapping) and "recipe" in options:
+            options = self._nested(options, key)
         if not isinstance(options, Mapping) or "kind" not in options:
             raise RecipeError(f"{key}: 'kind' is missing. Legal: {', '.join(sorted(registry))}.")
         kind = options["kind"]
@@ -178,6 +206,20 @@ class _Builder:
         rest = {name: option for name, option in options.items() if name != "kind"}
         built, resolved = self._construct(registry[kind], rest, key)
         return built, {"kind": kind, **resolved}
+
+    def _nested(self, options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        """Return the method of another recipe, which has to prepare slices like this one."""
+        _refuse_unknown(options, ("recipe",), key)
+        spec = _read(_locate(str(options["recipe"])))
+        shared = {name: spec[name] for name in SHARED if name in spec}
+        _, prep = _Builder(shared, {}).build(Prep, spec.get("prep", {}), f"{key}.prep")
+        if shared != self.shared or prep != self.resolved["prep"]:
+            raise RecipeError(
+                f"{key}.recipe: '{options['recipe']}' prepares slices otherwise than this recipe "
+                f"({ {**shared, **prep} } against { {**self.shared, **self.resolved['prep']} }). "
+                "Give both the same size and prep."
+            )
+        return spec["method"]
 
     def _list(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         if not isinstance(value, Sequence) or isinstance(value, str):

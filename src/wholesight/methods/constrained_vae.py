@@ -103,6 +103,14 @@ class ConstrainedVAE(Method):
     def slice_shape(self) -> tuple[int, int, int]:
         return self.network.slice_shape
 
+    @property
+    def unit_range(self) -> bool:
+        return True
+
+    @property
+    def last_start(self) -> float:
+        return max((term.warmup_epochs for term in self.terms), default=0.0)
+
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
     ) -> LossTerms:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from wholesight.methods.method import LossTerms, Method
+from wholesight.methods.residual import smoothed_inside
 
 
 class SmoothedIntensity(Method):
@@ -28,7 +26,7 @@ class SmoothedIntensity(Method):
         "Meissen et al.: Challenging current semi-supervised anomaly segmentation methods for "
         "brain MRI. BrainLes 2021 (intensity baselines)."
     )
-    trainable: ClassVar[bool] = False
+    needs: ClassVar[str] = "nothing"
 
     def __init__(self, *, sigma_px: float = 4.0) -> None:
         super().__init__()
@@ -46,9 +44,4 @@ class SmoothedIntensity(Method):
     def anomaly_map(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
     ) -> Float[Tensor, "b 1 H W"]:
-        weight = inside.float().cpu().numpy()
-        image = slices.mean(dim=1, keepdim=True).cpu().numpy() * weight
-        sigma = (0, 0, self.sigma_px, self.sigma_px)
-        covered = gaussian_filter(weight, sigma)
-        smoothed = gaussian_filter(image, sigma) / np.maximum(covered, 1e-6) * weight
-        return torch.from_numpy(smoothed).to(slices)
+        return smoothed_inside(slices.mean(dim=1, keepdim=True), inside, self.sigma_px)

@@ -6,17 +6,27 @@ Axes: b slices, c channels, H W slice pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+# Normal slices (b, c, H, W) and where their body is (b, 1, H, W).
+Batch = tuple[Float[Tensor, "b c H W"], Bool[Tensor, "b 1 H W"]]
+
 
 class LossTerms(NamedTuple):
-    """The scalar to minimise, and its named parts for the log (scalars, in the recipe's units)."""
+    """The scalar to minimise, and its named parts for the log (scalars, in the recipe's units).
+
+    rivals : parts of the total that pull at the same parameters, weighted as in the total; training
+    logs how long their gradients are, so that one sees who wins. Empty for most methods.
+    """
 
     total: Float[Tensor, ""]
     parts: dict[str, Float[Tensor, ""]]
+    rivals: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
 
 class Method(nn.Module, ABC):
@@ -24,19 +34,44 @@ class Method(nn.Module, ABC):
 
     # Where the method was published, for `info` and the report.
     reference: ClassVar[str]
-    # False for a method with nothing to train; `fit` then only fits the prep.
-    trainable: ClassVar[bool] = True
+    # What it needs, in words for `info`.
+    needs: ClassVar[str] = "normal slices"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is anything to train by gradient; if not, `fit` only calls `observe`."""
+        return any(parameter.requires_grad for parameter in self.parameters())
 
     @property
     def slice_shape(self) -> tuple[int, int, int] | None:
         """The (channels, height, width) of slices that it takes; None when it takes any."""
         return None
 
+    @property
+    def unit_range(self) -> bool:
+        """Whether it needs slices in [0, 1]."""
+        return False
+
+    @property
+    def last_start(self) -> float:
+        """The epoch at which the last part of its training begins; training must go beyond it."""
+        return 0.0
+
     @abstractmethod
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
     ) -> LossTerms:
-        """Return what training minimises on a batch of normal slices."""
+        """Return what training minimises on a batch of normal slices.
+
+        Parameters that a step does not reach stay as they are, so players may take turns; whose
+        turn it is follows from the epoch and from a buffer that counts the steps taken.
+        """
+
+    def observe(self, batches: Iterable[Batch]) -> None:
+        """Note in buffers what is to be known of all normal training slices, once, after training.
+
+        batches : can be gone through more than once, always in the same order. Called in eval mode.
+        """
 
     @abstractmethod
     def anomaly_map(

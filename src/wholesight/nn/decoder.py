@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wholesight.nn.blocks import Norm, UpBlock
+from wholesight.nn.encoder import ResNetEncoder
 
 
 class ResidualDecoder(nn.Module):
@@ -30,6 +31,8 @@ class ResidualDecoder(nn.Module):
         norm: Norm,
     ) -> None:
         super().__init__()
+        if min(latent, width_top) < 1:
+            raise ValueError(f"latent {latent} and width_top {width_top} must be at least 1")
         self.shape_top = (width_top, size_top, size_top)
         self.spread = nn.Linear(latent, width_top * size_top**2)
         widths = [max(width_top // 2**block, 4) for block in range(blocks + 1)]
@@ -37,6 +40,20 @@ class ResidualDecoder(nn.Module):
             *(UpBlock(before, after, norm=norm) for before, after in pairwise(widths))
         )
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
+
+    @classmethod
+    def mirror(
+        cls, encoder: ResNetEncoder, *, size: int, channels: int, latent: int, width_top: int
+    ) -> ResidualDecoder:
+        """Return the decoder from a dense code back to the slices that the encoder took."""
+        return cls(
+            channels=channels,
+            latent=latent,
+            width_top=width_top,
+            size_top=encoder.top(size),
+            blocks=encoder.stride.bit_length() - 1,
+            norm=encoder.norm,
+        )
 
     def forward(self, latent: Float[Tensor, "b z"]) -> Float[Tensor, "b c H W"]:
         """Return logits; sigmoid of them is the reconstruction in [0, 1]."""

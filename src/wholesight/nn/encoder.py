@@ -36,6 +36,8 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, *, channels: int, width: int, stem: Stem, norm: Norm) -> None:
         super().__init__()
+        if min(channels, width) < 1:
+            raise ValueError(f"channels {channels} and width {width} must be at least 1")
         layers: list[nn.Module] = [
             nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
             normalisation(norm, width),
@@ -53,8 +55,18 @@ class ResNetEncoder(nn.Module):
                 [(width, width), (width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)]
             )
         )
+        self.stem_kind = stem
+        self.norm: Norm = norm
         self.stride = STEM_STRIDE[stem] * 2 ** (STAGES - 1)
         self.channels_out = 8 * width
+
+    def top(self, size: int) -> int:
+        """Return the pixels along a side of the last stage. Raises ValueError for other sizes."""
+        if size < 1 or size % self.stride:
+            raise ValueError(
+                f"size {size} is not a multiple of {self.stride}, the stride of '{self.stem_kind}'"
+            )
+        return size // self.stride
 
     def forward(self, slices: Float[Tensor, "b c H W"]) -> Stages:
         """Return the features after every stage."""

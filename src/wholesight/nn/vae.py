@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wholesight.nn.blocks import Norm
+from wholesight.nn.coder import Coder, Coding
 from wholesight.nn.decoder import ResidualDecoder
 from wholesight.nn.encoder import ResNetEncoder, Stages, Stem
 
@@ -25,7 +26,7 @@ class Encoding(NamedTuple):
     log_variance: Float[Tensor, "b z"]
 
 
-class VAE(nn.Module):
+class VAE(Coder):
     """Encoder, dense latent, decoder.
 
     size : pixels along a slice's side, a multiple of the encoder's stride (32 with the stem
@@ -46,25 +47,19 @@ class VAE(nn.Module):
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        if min(size, channels, width, latent, width_top) < 1:
-            raise ValueError("size, channels, width, latent and width_top must be at least 1")
         self.slice_shape = (channels, size, size)
         self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
-        stride = self.encoder.stride
-        if size % stride:
-            raise ValueError(f"size {size} is not a multiple of {stride}, the stride of '{stem}'")
-        size_top = size // stride
-        dense = self.encoder.channels_out * size_top**2
+        dense = self.encoder.channels_out * self.encoder.top(size) ** 2
         self.mean = nn.Linear(dense, latent)
         self.log_variance = nn.Linear(dense, latent)
-        self.decoder = ResidualDecoder(
-            channels=channels,
-            latent=latent,
-            width_top=width_top,
-            size_top=size_top,
-            blocks=stride.bit_length() - 1,
-            norm=norm,
+        self.decoder = ResidualDecoder.mirror(
+            self.encoder, size=size, channels=channels, latent=latent, width_top=width_top
         )
+
+    def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
+        """Encode, sample (the mean in eval mode), decode."""
+        encoding = self.encode(slices)
+        return Coding(self.decode(self.sample(encoding)), encoding.mean, encoding.log_variance)
 
     def encode(self, slices: Float[Tensor, "b c H W"]) -> Encoding:
         """Return q(z|x) and the stages' features, connected in the graph."""

@@ -27,6 +27,11 @@ class Intensity(ABC):
 
     learns: ClassVar[bool] = False
 
+    @property
+    def unit_range(self) -> bool:
+        """Whether what comes out lies in [0, 1]."""
+        return True
+
     @abstractmethod
     def values(self, values: np.ndarray) -> np.ndarray:
         """Map the body's values (n,) of one scan to the shared scale, float32 (n,)."""
@@ -87,6 +92,10 @@ class Mode(Intensity):
         if top is not None and top <= 0:
             raise ValueError(f"top is {top}, legal is top > 0 or none")
         self.top = top
+
+    @property
+    def unit_range(self) -> bool:
+        return self.top is not None
 
     def values(self, values: np.ndarray) -> np.ndarray:
         _refuse_standardised(values)

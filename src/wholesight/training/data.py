@@ -61,6 +61,10 @@ class NormalSlices(NamedTuple):
             {"low": round(min(bodies_ml), 1), "high": round(max(bodies_ml), 1)},
         )
 
+    def batches(self, *, batch: int, device: str) -> Batches:
+        """Return all slices in batches, in their own order, to be gone through at will."""
+        return Batches(self, batch, device)
+
     def loader(self, *, batch: int, seed: int) -> DataLoader:
         """Return a loader of full batches, in an order that follows from seed and epoch."""
         dataset = TensorDataset(self.pixels, self.inside)
@@ -69,6 +73,23 @@ class NormalSlices(NamedTuple):
         # A generator of its own: starting an epoch must not use up the noise's random numbers.
         own = torch.Generator()
         return DataLoader(dataset, batch, sampler=order, drop_last=True, generator=own)
+
+
+class Batches:
+    """All normal slices as batches (pixels, inside); each pass gives the same."""
+
+    def __init__(self, slices: NormalSlices, batch: int, device: str) -> None:
+        self.slices = slices
+        self.batch = batch
+        self.device = device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(self.slices.pixels), self.batch):
+            part = slice(start, start + self.batch)
+            yield (
+                self.slices.pixels[part].to(self.device),
+                self.slices.inside[part].to(self.device),
+            )
 
 
 class EpochShuffle(Sampler[int]):

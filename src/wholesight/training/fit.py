@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerStatus
 from rich.console import Console
 
-from wholesight.detector import Detector, device_name
+from wholesight.detector import BATCH, Detector, device_name
 from wholesight.errors import Interrupted, ModelError, UsageError
 from wholesight.io.files import make_folder, write_json
 from wholesight.recipe import Recipe
@@ -72,6 +72,8 @@ def fit(
         watchers = [*callbacks, *progress]
         rows = _train(recipe, slices, folder, seed, device, resume, watchers)
         draw_curve(rows, out / "learning-curve.png")
+    where = device_name(device)
+    recipe.method.to(where).eval().observe(slices.batches(batch=BATCH, device=where))
     Detector(
         recipe=recipe,
         record={

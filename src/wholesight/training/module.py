@@ -47,7 +47,9 @@ class MethodModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam (as published); each step sets its learning rate, a function of the epoch."""
-        return torch.optim.Adam(self.method.parameters(), lr=self.training_plan.rate(0))
+        plan = self.training_plan
+        mean, square = plan.betas
+        return torch.optim.Adam(self.method.parameters(), lr=plan.rate(0), betas=(mean, square))
 
     def _require_finite(self, terms: LossTerms) -> None:
         if torch.isfinite(terms.total):

@@ -1,0 +1,41 @@
+"""An autoencoder with a dense code, built of the same parts as the VAE.
+
+Axes: b slices, c channels, z latent dimensions, H W slice pixels.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wholesight.nn.blocks import Norm
+from wholesight.nn.coder import Coder, Coding
+from wholesight.nn.decoder import ResidualDecoder
+from wholesight.nn.encoder import ResNetEncoder, Stem
+
+
+class Autoencoder(Coder):
+    """Encoder, dense code, decoder; options as of the `VAE`."""
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        channels: int = 1,
+        width: int = 64,
+        latent: int = 32,
+        width_top: int = 256,
+        stem: Stem = "conv-pool",
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        self.slice_shape = (channels, size, size)
+        self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
+        self.code = nn.Linear(self.encoder.channels_out * self.encoder.top(size) ** 2, latent)
+        self.decoder = ResidualDecoder.mirror(
+            self.encoder, size=size, channels=channels, latent=latent, width_top=width_top
+        )
+
+    def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
+        code = self.code(self.encoder(slices).fourth.flatten(1))
+        return Coding(self.decoder(code), code, None)

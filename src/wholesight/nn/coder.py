@@ -1,0 +1,36 @@
+"""What every network is that encodes a slice and decodes it again.
+
+Axes: b slices, c channels, z latent dimensions, H W slice pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Coding(NamedTuple):
+    """A slice through the network: logits of the reconstruction, and the code that led to it.
+
+    log_variance : of q(z|x); None where the code is a point (an autoencoder).
+    """
+
+    logits: Float[Tensor, "b c H W"]
+    mean: Float[Tensor, "b z"]
+    log_variance: Float[Tensor, "b z"] | None
+
+
+class Coder(nn.Module, ABC):
+    """An encoder and a decoder with a code between them; sigmoid of the logits is in [0, 1].
+
+    slice_shape : (channels, height, width) of the slices.
+    """
+
+    slice_shape: tuple[int, int, int]
+
+    @abstractmethod
+    def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
+        """Encode and decode."""
