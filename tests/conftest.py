@@ -16,7 +16,8 @@ from wholesight.volume import Volume
 
 # What makes a recipe large. Sizes are shrunk for tests, never the code.
 SMALL = {"size": 32, "width": 4, "width_top": 16, "latent": 8}
-SMALLER = {"samples": 2, "steps": 3, "batch": 4}
+SMALLER = {"samples": 2, "steps": 3, "batch": 4, "epochs": 2}
+EARLY = {"warmup_epochs": 1, "encoder_start": 1}
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -71,6 +72,7 @@ def _shrunk(spec: Any) -> Any:
 def _smaller(key: str, value: Any) -> Any:
     if key in SMALL and value is not None:
         return SMALL[key]
-    if key in SMALLER and value is not None:
-        return min(value, SMALLER[key])
+    capped = SMALLER | EARLY
+    if key in capped and value is not None:
+        return min(value, capped[key])
     return _shrunk(value)

@@ -15,19 +15,20 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from wholesight.attention import ATTENTIONS, Attention
+from wholesight.attention import ATTENTIONS, TARGETS, Attention, Target
 from wholesight.cleanup import Cleanup
 from wholesight.errors import RecipeError, nearest
 from wholesight.methods import METHODS
 from wholesight.methods.method import Method
 from wholesight.nn import CODERS
 from wholesight.nn.coder import Coder
+from wholesight.nn.noise import NOISES, Noise
 from wholesight.objective.constraints import CONSTRAINTS, Constraint
 from wholesight.objective.penalties import PENALTIES, Penalty
 from wholesight.prep.body import BODIES, Body
@@ -42,11 +43,16 @@ REGISTRIES: Final[dict[type, dict[str, Any]]] = {
     Constraint: CONSTRAINTS,
     Intensity: INTENSITIES,
     Method: METHODS,
+    Noise: NOISES,
     Penalty: PENALTIES,
+    Target: TARGETS,
 }
 
 # How long training takes on two CPU cores.
 Cost = Literal["nothing", "seconds", "minutes", "hours", "days"]
+COSTS: Final = typing.get_args(Cost)
+
+_COST: Final = "minutes"
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
 SHARED: Final = ("size",)
@@ -117,7 +123,7 @@ class Recipe:
         _refuse_unknown(spec, (*about, *SHARED, "prep", "method", "training", "cleanup"), "recipe")
         resolved = {key: spec[key] for key in (*about, *SHARED) if key in spec}
         builder = _Builder({key: spec[key] for key in SHARED if key in spec}, resolved)
-        cost, _ = builder.build(Cost, spec.get("cost", "minutes"), "cost")
+        cost, _ = builder.build(Cost, spec.get("cost", _COST), "cost")
         parts: dict[str, Any] = {}
         for key, kind in (
             ("prep", Prep),
@@ -153,7 +159,7 @@ def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
     if method.unit_range and not prep.intensity.unit_range:
         raise RecipeError(
             "prep.intensity: gives values beyond [0, 1], which this method cannot take. Legal: "
-            "histogram-match, maximum, mode with a top, percentile."
+            "equalise, histogram-match, maximum, mode with a top, percentile."
         )
     if training.epochs <= method.last_start:
         raise RecipeError(
@@ -177,6 +183,31 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+class Listed(NamedTuple):
+    """A shipped recipe as its file describes it, nothing built."""
+
+    name: str
+    method: str
+    summary: str
+    reference: str
+    cost: str
+
+
+def catalogue() -> list[Listed]:
+    """Return what the shipped recipes say of themselves, by name."""
+    specs = {name: _read(path) for name, path in shipped().items()}
+    return [
+        Listed(
+            name=name,
+            method=spec["method"]["kind"],
+            summary=spec["summary"],
+            reference=spec.get("reference", METHODS[spec["method"]["kind"]].reference),
+            cost=spec.get("cost", _COST),
+        )
+        for name, spec in specs.items()
+    ]
+
+
 class _Builder:
     """Builds objects from plain data by the annotations of their constructors."""
 
@@ -195,6 +226,8 @@ class _Builder:
         return self._plain(annotation, value, key)
 
     def _choose(self, registry: dict[str, Any], value: Any, key: str) -> tuple[Any, Any]:
+        # A default is an object of the registry, as its class makes it without options.
+        value = next((name for name, member in registry.items() if type(value) is member), value)
         options = {"kind": value} if isinstance(value, str) else value
         if registry is METHODS and isinstance(options, Mapping) and "recipe" in options:
             options = self._nested(options, key)

@@ -14,7 +14,7 @@ from wholesight.datasets import open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
 from wholesight.errors import InputError, Interrupted, ModelError, UsageError
-from wholesight.recipe import Recipe, Training, shipped
+from wholesight.recipe import Recipe, Training
 from wholesight.training.data import NormalSlices
 from wholesight.training.fit import fit
 from wholesight.training.module import DivergedError
@@ -168,21 +168,3 @@ def test_learning_rate_is_a_function_of_the_epoch():
     assert plan.rate(5) == pytest.approx(5e-3)
     assert plan.rate(10) == pytest.approx(0)
     assert Training(epochs=10).rate(9) == 1e-3
-
-
-@pytest.mark.parametrize("name", shipped())
-@pytest.mark.slow
-def test_every_recipe_goes_from_the_phantom_to_a_map_and_back_from_disk(name, heads, tmp_path):
-    small = ["training.epochs=1", "training.batch=4"]
-    if name != "floor":
-        small += ["size=32", "method.network.width=4", "method.network.width_top=16"]
-    data = open_dataset(heads)
-    fit(Recipe.load(name, small), Scans(data.subset("train")), tmp_path / "m", device="cpu")
-    detector = Detector.load(tmp_path / "m")
-    cases = data.subset("calibration")
-    pairs = zip((case.subject for case in cases), Scans(cases), strict=True)
-    detector = detector.calibrate(pairs, rule="percentile", alpha=0.05)
-    scan = data.subset("test")[0].read()
-    found = detector.segment(scan.image)
-    assert found.map.voxels[found.body.voxels].std() > 0
-    assert not found.map.voxels[~found.body.voxels].any()

@@ -18,7 +18,8 @@ def fit(
     recipe: Annotated[
         str,
         typer.Option(
-            metavar="NAME|FILE", help="quick, vae, bmvc2021, floor, or a .yaml of your own."
+            metavar="NAME|FILE",
+            help="A name of wholesight info --methods, or a .yaml of your own.",
         ),
     ] = "quick",
     overrides: Annotated[

@@ -1,21 +1,69 @@
-"""`wholesight info MODEL|FILE`: what a model or a scan is."""
+"""`wholesight info`: what a model or a scan is, and which methods there are."""
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wholesight.errors import UsageError
+
+_WIDTH = 100
+
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="MODEL|FILE", help="Model folder or NIfTI file.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL|FILE]", help="Model folder or NIfTI file."),
+    ] = None,
+    methods: Annotated[
+        bool,
+        typer.Option(
+            "--methods", help="List every method: source, needs, its recipes and their cost."
+        ),
+    ] = False,
 ) -> None:
-    """Say what a model was trained on and promises, or how a scan lies in space."""
+    """Say what a model was trained on and promises, how a scan lies in space, or what there is."""
+    if methods == (path is not None):
+        raise UsageError("Name one thing: a model folder, a NIfTI file, or --methods.")
+    if path is None:
+        typer.echo(_methods())
+        return
     facts = _model(path) if path.is_dir() else _scan(path)
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def _methods() -> str:
+    """Every method with its reference and needs; below it its recipes, cheapest first."""
+    from wholesight.methods import METHODS
+    from wholesight.recipe import COSTS, catalogue
+
+    recipes = sorted(catalogue(), key=lambda recipe: (COSTS.index(recipe.cost), recipe.name))
+    column = max(len(recipe.name) for recipe in recipes)
+    blocks = []
+    for kind, method in METHODS.items():
+        own = [recipe for recipe in recipes if recipe.method == kind]
+        lines = [kind, *_wrapped(method.reference), *_wrapped(f"needs: {method.needs}")]
+        for recipe in own:
+            lines += _wrapped(recipe.summary, f"{recipe.name:<{column}}  {recipe.cost:<8}")
+            if recipe.reference != method.reference:
+                lines += _wrapped(recipe.reference, " " * (column + 10))
+        blocks.append("\n".join(lines))
+    note = (
+        "Under each method its recipes for wholesight fit --recipe: name, how long training takes\n"
+        "on two CPU cores, what it is."
+    )
+    return "\n\n".join([*blocks, note])
+
+
+def _wrapped(text: str, before: str = "") -> list[str]:
+    """Lines of text, indented under what stands before the first of them."""
+    first = f"  {before}  " if before else "  "
+    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
 
 
 def _model(path: Path) -> dict[str, str]:

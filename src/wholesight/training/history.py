@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import time
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import lightning.pytorch as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import (
@@ -94,46 +96,88 @@ class EpochProgress(pl.Callback):
         self.bar.stop()
 
 
-def draw_curve(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw each part of the loss over the epochs, and the constraint's satisfied share, as PNG.
+class _Panel(NamedTuple):
+    """One picture of the learning curve: the columns it shows, by how their names begin."""
 
-    Parts of the loss are in nats per slice; attention and satisfied are shares.
-    """
-    names = [name for name in rows[-1] if name not in ("epoch", "seconds")]
-    lines = -(-len(names) // _COLUMNS)
-    figure = Figure(figsize=(3.2 * _COLUMNS, 2.3 * lines), layout="constrained")
-    for position, name in enumerate(names, start=1):
-        axes = figure.add_subplot(lines, _COLUMNS, position)
-        points = [(row["epoch"], row[name]) for row in rows if name in row]
-        axes.plot(*zip(*points, strict=True), color="#1b6ca8", linewidth=1.5)
-        share = name.startswith(("satisfied", "attention"))
-        axes.set_title(f"{name}, {'share' if share else 'nats a slice'}", fontsize=10, loc="left")
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-        if share:
-            axes.set_ylim(-0.03, 1.03)
+    title: str
+    prefixes: tuple[str, ...]
+    share: bool = False
+    log: bool = False
+
+
+# Columns that belong together, in the order of the picture; any other gets a panel of its own.
+_PANELS: Final = (
+    _Panel("loss, as minimised", ("loss",)),
+    _Panel("reconstruction, nats a slice", ("reconstruction",)),
+    _Panel("KL, nats a slice", ("kl",)),
+    _Panel("constraint's cost, nats a slice", ("constraint",)),
+    _Panel("share of slices", ("satisfied", "log_branch"), share=True),
+    _Panel("slack, mean of -g", ("slack",)),
+    _Panel("mean attention", ("attention",)),
+    _Panel("gradient norm, encoder", ("gradient",), log=True),
+)
+_COLOURS: Final = ("#1b6ca8", "#c4571b", "#4b8b3b", "#7b52ab")
+
+
+def draw_curve(rows: list[dict[str, float]], path: Path) -> None:
+    """Draw each part of the loss over the epochs, and how the constraints fare, as PNG."""
+    panels = _panels([name for name in _names(rows) if name not in ("epoch", "seconds")])
+    lines = -(-len(panels) // _COLUMNS)
+    figure = Figure(figsize=(3.4 * _COLUMNS, 2.4 * lines), layout="constrained")
+    for position, (panel, names) in enumerate(panels, start=1):
+        _draw_panel(figure.add_subplot(lines, _COLUMNS, position), panel, names, rows)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_bytes(path, buffer.getvalue())
 
 
+def _panels(names: list[str]) -> list[tuple[_Panel, list[str]]]:
+    """Return each panel that has something to show, with its columns."""
+    shown = [(panel, [n for n in names if n.startswith(panel.prefixes)]) for panel in _PANELS]
+    known = {name for _, own in shown for name in own}
+    others = [(_Panel(name.replace("_", " "), (name,)), [name]) for name in names]
+    return [(panel, own) for panel, own in shown if own] + [
+        (panel, own) for panel, own in others if own[0] not in known
+    ]
+
+
+def _draw_panel(axes: Axes, panel: _Panel, names: list[str], rows: list[dict[str, float]]) -> None:
+    for name, colour in zip(names, cycle(_COLOURS), strict=False):
+        points = [(row["epoch"], row[name]) for row in rows if name in row]
+        marker = "o" if len(points) == 1 else None
+        label = name.removeprefix("gradient_").replace("_", " ")
+        axes.plot(*zip(*points, strict=True), color=colour, lw=1.5, marker=marker, label=label)
+    axes.set_title(panel.title, fontsize=10, loc="left")
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if panel.share:
+        axes.set_ylim(-0.03, 1.03)
+    if panel.log:
+        axes.set_yscale("log")
+    if len(names) > 1:
+        axes.legend(fontsize=8, frameon=False)
+
+
 def _spoken(metrics: dict[str, Any]) -> str:
-    """Return the parts in a few words, the satisfied share as a percentage."""
+    """Return the parts in a few words, the satisfied share as a percentage; else the loss."""
     words = []
     for name, value in metrics.items():
         if name.startswith("satisfied"):
             words.append(f"{name} {100 * float(value):.0f} %")
         elif name in ("reconstruction", "kl"):
             words.append(f"{name} {float(value):.0f}")
-    return "  ".join(words)
+    return "  ".join(words) or f"loss {float(metrics['loss']):.4g}"
 
 
 def _csv(rows: list[dict[str, float]]) -> str:
-    # A term that starts later adds columns, so the names come from all rows, in order.
-    names = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, _names(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def _names(rows: list[dict[str, float]]) -> list[str]:
+    """Return the columns of all rows, in order: a term that starts later adds some."""
+    return list(dict.fromkeys(name for row in rows for name in row))

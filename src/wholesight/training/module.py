@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
@@ -9,6 +11,24 @@ from torch import Tensor
 from wholesight.errors import WholesightError
 from wholesight.methods.method import LossTerms, Method
 from wholesight.recipe import Training
+
+
+def gradient_norms(rivals: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the gradient's Euclidean norm of every rival, over the parameters that all reach.
+
+    Keys are "gradient_<rival>". The graph is kept, so that the loss can still be trained on.
+    """
+    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    gradients = {
+        name: torch.autograd.grad(part, wanted, retain_graph=True, allow_unused=True)
+        for name, part in rivals.items()
+    }
+    shared = [found for found in zip(*gradients.values(), strict=True) if None not in found]
+    columns = zip(*shared, strict=True)
+    return {
+        f"gradient_{name}": torch.cat([part.flatten() for part in column]).norm()
+        for name, column in zip(gradients, columns, strict=False)
+    }
 
 
 class DivergedError(WholesightError):
@@ -37,6 +57,8 @@ class MethodModule(pl.LightningModule):
         terms = self.method.loss(pixels, inside, epoch)
         self._require_finite(terms)
         parts = {"loss": terms.total, **terms.parts}
+        if batch_idx == 0 and terms.rivals:
+            parts |= gradient_norms(terms.rivals, list(self.method.parameters()))
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},
             on_step=False,
