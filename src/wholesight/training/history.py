@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import lightning.pytorch as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -114,9 +115,10 @@ _PANELS: Final = (
     _Panel("share of slices", ("satisfied", "log_branch"), share=True),
     _Panel("slack, mean of -g", ("slack",)),
     _Panel("mean attention", ("attention",)),
-    _Panel("gradient norm, encoder", ("gradient",), log=True),
+    _Panel("gradient norm, shared weights", ("gradient",), log=True),
 )
-_COLOURS: Final = ("#1b6ca8", "#c4571b", "#4b8b3b", "#7b52ab")
+# Dashes too: lines that lie on each other stay visible, and colour is not needed to tell them.
+_LINES: Final = (("#1b6ca8", "-"), ("#c4571b", "--"), ("#4b8b3b", ":"), ("#7b52ab", "-."))
 
 
 def draw_curve(rows: list[dict[str, float]], path: Path) -> None:
@@ -142,14 +144,16 @@ def _panels(names: list[str]) -> list[tuple[_Panel, list[str]]]:
 
 
 def _draw_panel(axes: Axes, panel: _Panel, names: list[str], rows: list[dict[str, float]]) -> None:
-    for name, colour in zip(names, cycle(_COLOURS), strict=False):
+    for name, (colour, dashes) in zip(names, cycle(_LINES), strict=False):
         points = [(row["epoch"], row[name]) for row in rows if name in row]
         marker = "o" if len(points) == 1 else None
         label = name.removeprefix("gradient_").replace("_", " ")
-        axes.plot(*zip(*points, strict=True), color=colour, lw=1.5, marker=marker, label=label)
+        style = {"color": colour, "linestyle": dashes, "linewidth": 1.5, "marker": marker}
+        axes.plot(*zip(*points, strict=True), label=label, **style)
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.set_xlabel("epoch", fontsize=9)
     axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     if panel.share:
         axes.set_ylim(-0.03, 1.03)
