@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from lgg import figures, judge, open_lgg
+from wholesight.attention import shrunk
 from wholesight.datasets import DataSet
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
@@ -86,17 +87,15 @@ class Watch(pl.Callback):
 def attention_at_test(method: ConstrainedVAE, normals: NormalSlices) -> tuple[float, float]:
     """Return the satisfied share and the agreement of channels on normal slices, in eval mode."""
     encoding = method.network.encode(normals.pixels)
-    features = encoding.stages[method.stage - 1]
+    features = encoding.stages[method.stages[0] - 1]
     (gradient,) = torch.autograd.grad(encoding.mean.sum(), features)
     with torch.no_grad():
         importance = gradient.mean(dim=(2, 3), keepdim=True)
         attention = (importance * features).sum(dim=1)
         mass = (importance.abs() * features).sum(dim=1)
         agreement = float(attention.abs().mean() / mass.mean())
-        inside = torch.nn.functional.adaptive_avg_pool2d(
-            normals.inside.float(), (attention.shape[1], attention.shape[2])
-        )
-        violation = method.terms[0].constraint.violation(attention.sigmoid(), inside[:, 0] >= 0.5)
+        inside = shrunk(normals.inside, attention)
+        violation = method.terms[0].constraint.violation(attention.sigmoid(), inside)
     return float((violation <= 0).float().mean()), agreement
 
 

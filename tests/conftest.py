@@ -22,6 +22,13 @@ EARLY = {"warmup_epochs": 1, "encoder_start": 1}
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one recipe warn that its barrier is linear, as published; no other may."""
+    for item in items:
+        if "media2022-gradcamcons" in item.nodeid:
+            item.add_marker(pytest.mark.filterwarnings("ignore:.*linear branch:UserWarning"))
+
+
 @pytest.fixture(scope="session")
 def lgg_flair() -> Path:
     """The folder of 85 real cases, which is not part of the repository."""

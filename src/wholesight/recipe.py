@@ -244,13 +244,12 @@ class _Builder:
         """Return the method of another recipe, which has to prepare slices like this one."""
         _refuse_unknown(options, ("recipe",), key)
         spec = _read(_locate(str(options["recipe"])))
-        shared = {name: spec[name] for name in SHARED if name in spec}
-        _, prep = _Builder(shared, {}).build(Prep, spec.get("prep", {}), f"{key}.prep")
-        if shared != self.shared or prep != self.resolved["prep"]:
+        # In this recipe's size: what is stated once at the top is handed to every part.
+        _, prep = self.build(Prep, spec.get("prep", {}), f"{key}.prep")
+        if prep != self.resolved["prep"]:
             raise RecipeError(
                 f"{key}.recipe: '{options['recipe']}' prepares slices otherwise than this recipe "
-                f"({ {**shared, **prep} } against { {**self.shared, **self.resolved['prep']} }). "
-                "Give both the same size and prep."
+                f"({prep} against {self.resolved['prep']}). Give both the same prep."
             )
         return spec["method"]
 

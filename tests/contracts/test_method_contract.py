@@ -5,8 +5,9 @@ import torch
 
 from wholesight.recipe import Recipe, shipped
 
-# Epochs that every part of every method's schedule is on in, one way or another.
-EPOCHS = [0.0, *[1000.0 + step for step in range(5)]]
+# Epochs that every part of every method's schedule is on in, one way or another: players that take
+# turns each get one in six steps, in the first part of training and in the last.
+EPOCHS = [*[0.0] * 6, *[1000.0 + step for step in range(5)]]
 
 
 def batch_of(recipe: Recipe, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

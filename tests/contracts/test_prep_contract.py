@@ -93,7 +93,17 @@ def test_the_result_is_float32_finite_and_0_outside_the_body(intensity: str) -> 
     assert scaled.shape == SHAPE
     assert np.isfinite(scaled).all()
     assert (scaled[~body] == 0).all()
-    assert scaled[body].max() > scaled[body].min() >= 0
+    assert scaled[body].max() > scaled[body].min()
+
+
+@EVERY_INTENSITY
+def test_what_is_called_the_unit_range_is(intensity: str) -> None:
+    """With a lesion five times as bright as the rest, which has to be clipped or squeezed in."""
+    body, voxels = ellipsoid(0.7), head()
+    voxels[20:28, 20:28, 4] *= 5
+    scaled = fitted(intensity)(voxels, body)[body]
+    within = bool(scaled.min() >= 0 and scaled.max() <= 1)
+    assert within == fitted(intensity).unit_range
 
 
 @EVERY_INTENSITY
@@ -115,11 +125,12 @@ def test_brighter_stays_brighter_within_a_slice(intensity: str) -> None:
 
 @EVERY_INTENSITY
 @pytest.mark.parametrize("factor", [0.01, 37.0])
-def test_the_scanners_unit_does_not_matter(intensity: str, factor: float) -> None:
+def test_the_scanners_unit_does_not_matter_unless_it_is_kept(intensity: str, factor: float) -> None:
     body, voxels = ellipsoid(0.7), head()
     scaled = fitted(intensity)(voxels, body)
     again = fitted(intensity)(voxels * np.float32(factor), body)
-    np.testing.assert_allclose(again, scaled, atol=1e-5)
+    kept = factor if intensity == "raw" else 1.0
+    np.testing.assert_allclose(again, kept * scaled, rtol=1e-6, atol=1e-5)
 
 
 @EVERY_INTENSITY

@@ -1,14 +1,35 @@
 """The method against an independent computation, and the traps of published code."""
 
+import itertools
+import warnings
+
 import pytest
 import torch
 from torch.nn import functional
 
-from wholesight.attention import ActivationMean, GradCAM
-from wholesight.methods.constrained_vae import ConstrainedVAE, Term, _enlarged, _shrunk
+from wholesight.attention import (
+    ATTENTIONS,
+    TARGETS,
+    ActivationMean,
+    GradCAM,
+    LatentNorm,
+    OneLatent,
+    enlarged,
+    enlarged_to_corners,
+    grad_cam,
+)
+from wholesight.methods.constrained_vae import ConstrainedVAE, Term
 from wholesight.nn.vae import VAE
-from wholesight.objective.constraints import Coverage
-from wholesight.objective.penalties import LogBarrier
+from wholesight.objective.constraints import (
+    CONSTRAINTS,
+    Coverage,
+    Evenness,
+    PixelwiseEquality,
+    QuantileCoverage,
+    RegionalCoverage,
+)
+from wholesight.objective.multiplier import Multiplier
+from wholesight.objective.penalties import PENALTIES, Hinge, Linear, LogBarrier
 from wholesight.recipe import Recipe
 
 
@@ -159,19 +180,254 @@ def test_a_map_pixel_is_drawn_where_its_receptive_field_lies(stem, stage):
     side = size // (4 if stem == "conv-pool" else 2) // 2 ** (stage - 1)
     delta = torch.zeros(1, side, side)
     delta[0, side // 2, side // 2] = 1.0
-    drawn = _enlarged(delta, size // side)[0].sum(0)
+    drawn = enlarged(delta, size // side)[0].sum(0)
     centre = (drawn * torch.arange(size)).sum() / drawn.sum()
     assert centre.item() == pytest.approx(size / 2, abs=1e-4)
     assert torch.stack(seen).mean().item() == pytest.approx(centre.item(), abs=0.5)
 
 
-def test_the_body_is_shrunk_onto_the_same_grid():
-    inside = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
-    inside[..., 6:11, 6:11] = True  # around pixel 8, which feature 2 of 4 sees
-    small = _shrunk(inside, torch.zeros(1, 4, 4))
-    assert small.nonzero().tolist() == [[0, 2, 2]]
+def made_of(*terms: Term, **options) -> ConstrainedVAE:
+    return ConstrainedVAE(network=network(), attention=GradCAM(), terms=terms, **options)
 
 
-def test_a_barrier_that_can_never_leave_its_linear_branch_warns():
+@pytest.mark.parametrize(
+    ("constraint", "t", "advice"),
+    [
+        (Coverage(p=0.01), 10.0, "a larger p, or a t above 10"),
+        (RegionalCoverage(p=0.04), 5.0, "a larger p, or a t above 5"),
+        (QuantileCoverage(bound=0.75), 2.0, "a lower bound, or a t above 2"),
+        # A stage of 8 x 8 pixels: 0.01 log 64 = 0.0416.
+        (Evenness(share=0.99), 4.9, "a smaller share, or a t above 4.9"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_barrier_that_can_never_leave_its_linear_branch_warns(constraint, t, advice):
+    def built(**options):
+        made_of(Term(constraint=constraint, penalty=LogBarrier(t=t, **options), weight=1.0))
+
+    with pytest.warns(UserWarning, match=f"linear branch. Take {advice}"):
+        built()
+    # Its t grows: where it ends is not known here.
+    built(growth=1.1)
+
+
+def test_a_barrier_that_can_leave_its_linear_branch_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for constraint in (Coverage(p=0.2), Evenness(share=0.99)):
+            made_of(Term(constraint=constraint, penalty=LogBarrier(t=10.0), weight=1.0))
+
+
+def test_evenness_has_more_room_at_the_slices_size():
+    """0.01 log 64 = 0.042 at the stage, 0.01 log 1024 = 0.069 at the slice; 1/t^2 = 0.05."""
+    term = Term(constraint=Evenness(share=0.99), penalty=LogBarrier(t=20**0.5), weight=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made_of(term, constrained_at="slice")
     with pytest.warns(UserWarning, match="linear branch"):
-        Term(constraint=Coverage(p=0.01), penalty=LogBarrier(t=10.0), weight=1.0)
+        made_of(term)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "name"),
+    [(PixelwiseEquality(), "pixelwise-equality"), (Evenness(share=1.0), "evenness")],
+)
+@pytest.mark.parametrize("penalty", ["log-barrier", "multiplier"])
+def test_a_penalty_that_needs_slack_refuses_a_constraint_without(constraint, name, penalty):
+    with pytest.raises(ValueError, match=rf"{penalty} needs .*{name} never has.*hinge.*linear"):
+        Term(constraint=constraint, penalty=PENALTIES[penalty](), weight=1.0)
+
+
+@pytest.mark.parametrize("stages", [[], [0], [5], [2, 1], [1, 1]])
+def test_impossible_stages_are_refused(stages):
+    with pytest.raises(ValueError, match=r"stages is \[.*legal are one or more of 1 to 4"):
+        made_of(stages=stages)
+
+
+def test_other_impossible_options_are_refused_by_name():
+    with pytest.raises(ValueError, match="beta is -1"):
+        made_of(beta=-1.0)
+    with pytest.raises(ValueError, match="index is 5, legal is 0 to 4"):
+        made_of(target=OneLatent(index=5))
+    for bad in ({"weight": 0.0}, {"warmup_epochs": -1.0}):
+        with pytest.raises(ValueError, match="legal is weight > 0 and warmup_epochs >= 0"):
+            Term(constraint=Coverage(), penalty=Hinge(), **{"weight": 1.0, **bad})
+
+
+def test_a_recipe_that_says_nothing_of_the_target_has_the_published_one():
+    resolved = Recipe.load("quick").resolved["method"]
+    assert resolved["target"] == {"kind": "latent-sum"}
+    other = Recipe.load("quick", ["method.target={kind: one-latent, index: 3}"])
+    assert other.resolved["method"]["target"] == {"kind": "one-latent", "index": 3}
+
+
+@pytest.mark.parametrize("upsampling", [("receptive-field", enlarged), ("corners", None)])
+def test_the_map_of_several_stages_is_their_sum(upsampling):
+    name, enlarge = upsampling
+    enlarge = enlarge or enlarged_to_corners
+    slices, inside = slices_of()
+    method = made_of(stages=[2, 4], upsampling=name).eval()
+    encoding = method.network.encode(slices.requires_grad_())
+    second, fourth = (
+        grad_cam(encoding.stages[n], encoding.mean.sum(), differentiable=False) for n in (1, 3)
+    )
+    expected = enlarge(second + enlarge(fourth, 4), 8)
+    torch.testing.assert_close(method.anomaly_map(slices, inside)[:, 0], expected.detach())
+
+
+@pytest.mark.parametrize("target", [LatentNorm(), OneLatent(index=2)])
+def test_the_map_explains_the_target(target):
+    slices, inside = slices_of()
+    method = made_of(target=target).eval()
+    encoding = method.network.encode(slices.requires_grad_())
+    score = encoding.mean.norm(dim=1).sum() if target is not None else None
+    if isinstance(target, OneLatent):
+        score = encoding.mean[:, 2].sum()
+    expected = enlarged(grad_cam(encoding.stages.first, score, differentiable=False), 4)
+    torch.testing.assert_close(method.anomaly_map(slices, inside)[:, 0], expected.detach())
+
+
+def test_a_constraint_at_the_slice_sees_the_slices_own_body():
+    """The body is a ring of one pixel, which no pixel of the stage is half full of."""
+    slices, inside = slices_of()
+    inside = torch.zeros_like(inside)
+    inside[..., 5, 5:20] = True
+    found = {}
+    for where in ("stage", "slice"):
+        term = Term(constraint=Coverage(p=0.2, scope="body"), penalty=Linear(), weight=1.0)
+        method = made_of(term, constrained_at=where).eval()
+        found[where] = method.loss(slices, inside, 0.0).parts["constraint"].item()
+    assert found["stage"] == pytest.approx(0.8)  # no body: nothing is covered
+    encoding = method.network.encode(slices)
+    squashed = grad_cam(encoding.stages.first, encoding.mean.sum()).sigmoid()
+    attention = enlarged(squashed, 4)[:, 5, 5:20]
+    assert found["slice"] == pytest.approx(0.8 - attention.mean().item(), abs=1e-6)
+
+
+def test_evenness_sees_the_attention_and_coverage_its_sigmoid():
+    slices, inside = slices_of()
+    even = Term(constraint=Evenness(scope="image"), penalty=Linear(), weight=1.0)
+    cover = Term(constraint=Coverage(), penalty=Linear(), weight=2.0)
+    method = made_of(even, cover).eval()
+    parts = method.loss(slices, inside, 0.0).parts
+    encoding = method.network.encode(slices)
+    attention = grad_cam(encoding.stages.first, encoding.mean.sum())
+    everywhere = torch.ones_like(attention, dtype=torch.bool)
+    expected = Evenness(scope="image").violation(attention, everywhere).mean()
+    torch.testing.assert_close(parts["constraint_1"], expected)
+    expected = 2 * (0.8 - attention.sigmoid().mean())
+    torch.testing.assert_close(parts["constraint_2"], expected)
+
+
+def test_every_term_logs_what_it_does():
+    slices, inside = slices_of()
+    barrier = Term(constraint=Coverage(), penalty=LogBarrier(), weight=2.0)
+    learnt = Term(constraint=Evenness(), penalty=Multiplier(step=1.0), weight=3.0)
+    terms = made_of(barrier, learnt).train().loss(slices, inside, 0.0)
+    of_a_term = {"constraint", "satisfied", "slack"}
+    assert set(terms.parts) == {
+        *("reconstruction", "kl", "attention", "log_branch_1", "multiplier_2"),
+        *(f"{name}_{n}" for name in of_a_term for n in (1, 2)),
+    }
+    alone = made_of(barrier).train().loss(slices, inside, 0.0).parts
+    assert {*of_a_term, "log_branch"} <= set(alone)
+    # Coverage is about (1 - 1/2) - 0.2 in an untrained network.
+    assert alone["slack"].item() == pytest.approx(-0.3, abs=0.05)
+    assert alone["satisfied"] == 0
+
+
+@pytest.mark.parametrize(("normalisation", "scale"), [("sum", 1), ("mean", 32 * 32)])
+def test_rivals_are_weighted_as_in_the_total(normalisation, scale):
+    slices, inside = slices_of()
+    found = made_of(term(), beta=0.5, normalisation=normalisation).eval().loss(slices, inside, 0.0)
+    assert set(found.rivals) == {"reconstruction", "constraint"}
+    rest = 0.5 * found.parts["kl"] / scale
+    torch.testing.assert_close(sum(found.rivals.values()) + rest, found.total)
+    assert made_of(term(warmup_epochs=1.0)).loss(slices, inside, 0.0).rivals == {}
+
+
+def with_multiplier() -> ConstrainedVAE:
+    return made_of(Term(constraint=Coverage(), penalty=Multiplier(step=0.5), weight=100.0))
+
+
+def test_the_multiplier_learns_in_training_only_and_is_no_parameter():
+    slices, inside = slices_of()
+    method = with_multiplier()
+    assert [name for name, _ in method.named_parameters() if "multiplier" in name] == []
+    method.eval().loss(slices, inside, 0.0)
+    assert method.state_dict()["penalties.0.multiplier"] == 0
+    parts = method.train().loss(slices, inside, 0.0).parts
+    assert parts["multiplier"] == 0  # what this step's loss was made with
+    assert method.state_dict()["penalties.0.multiplier"].item() == pytest.approx(
+        -0.5 * parts["slack"].item()
+    )
+
+
+def test_the_multiplier_is_saved_and_training_goes_on_as_if_never_stopped():
+    slices, inside = slices_of()
+
+    def trained(method: ConstrainedVAE, epochs: range) -> list[float]:
+        losses = []
+        for epoch in epochs:
+            torch.manual_seed(epoch)
+            losses.append(method.train().loss(slices, inside, float(epoch)).total.item())
+        return losses
+
+    method = with_multiplier()
+    whole = trained(method, range(4))
+    half = with_multiplier()
+    trained(half, range(2))
+    resumed = with_multiplier()
+    resumed.load_state_dict(half.state_dict())
+    assert trained(resumed, range(2, 4)) == whole[2:]
+    # Without the multiplier it would not.
+    assert trained(with_multiplier(), range(2, 4)) != whole[2:]
+
+
+# So strict that an untrained network violates them, and every penalty has something to say.
+STRICT = {
+    "coverage": {"p": 0.01},
+    "quantile-coverage": {"bound": 0.99},
+    "regional-coverage": {"p": 0.01},
+    "evenness": {"share": 0.998},
+    "pixelwise-equality": {},
+}
+COMBINATIONS = [
+    names
+    for names in itertools.product(ATTENTIONS, CONSTRAINTS, PENALTIES)
+    if not (PENALTIES[names[2]].needs_slack and names[1] == "pixelwise-equality")
+]
+
+
+@pytest.mark.parametrize(("attention", "constraint", "penalty"), COMBINATIONS)
+def test_every_combination_is_finite_and_reaches_the_encoder(attention, constraint, penalty):
+    asked = CONSTRAINTS[constraint](**STRICT[constraint])
+    parts = Term(constraint=asked, penalty=PENALTIES[penalty](), weight=1.0)
+    method = ConstrainedVAE(network=network(), attention=ATTENTIONS[attention](), terms=[parts])
+    method.network.mean.weight.data.mul_(30)  # an untrained Grad-CAM is even, being nearly 0
+    slices, inside = slices_of()
+    inside[0, ..., :20] = False
+    inside[2] = False  # a slice without a body
+    found = method.train().loss(slices, inside, 0.0)
+    assert torch.isfinite(found.total)
+    assert all(torch.isfinite(part) for part in found.parts.values())
+    weights = list(method.network.encoder.stages[0].parameters())
+    for gradient in torch.autograd.grad(found.parts["constraint"], weights):
+        assert torch.isfinite(gradient).all()
+        assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("attention", ["grad-cam", "hires-cam"])
+def test_every_target_can_be_trained_through(attention, target):
+    method = ConstrainedVAE(
+        network=network(),
+        attention=ATTENTIONS[attention](),
+        target=TARGETS[target](),
+        stages=[1, 2],
+        terms=[term()],
+    )
+    found = method.train().loss(*slices_of(), 0.0)
+    (gradient,) = torch.autograd.grad(found.parts["constraint"], method.network.mean.weight)
+    assert torch.isfinite(gradient).all()
+    assert gradient.abs().max() > 0

@@ -7,12 +7,22 @@ import numpy as np
 import pytest
 from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff
 
-from wholesight.errors import InputError
+from wholesight.errors import InputError, RecipeError
 from wholesight.prep.body import BODIES
 from wholesight.prep.chain import Prep
-from wholesight.prep.intensity import HistogramMatch, Intensity, Maximum, Mode, Percentile
+from wholesight.prep.intensity import (
+    Equalise,
+    HistogramMatch,
+    Intensity,
+    Maximum,
+    Mode,
+    Percentile,
+    Raw,
+    ZScore,
+)
 from wholesight.prep.orient import axial_axis, canonical, restore
 from wholesight.prep.slices import Slicing
+from wholesight.recipe import Recipe
 from wholesight.volume import Scan, Volume
 
 ORIENTATIONS = [
@@ -117,6 +127,44 @@ def test_percentile_ends_are_0_and_1():
     values = Percentile(low=1.0, high=99.0).values(BODY)
     assert values.min() == 0
     assert values.max() == 1
+
+
+def test_raw_is_what_the_scanner_wrote():
+    np.testing.assert_array_equal(Raw().values(BODY - 50), BODY - 50)
+
+
+def test_z_scores_have_mean_0_and_deviation_1_far_from_0_too():
+    for values in (BODY, 1e4 + 1e-2 * BODY.astype(np.float64), BODY - 200):
+        scores = ZScore().values(values)
+        assert scores.mean() == pytest.approx(0, abs=1e-4)
+        assert scores.std() == pytest.approx(1, abs=1e-4)
+
+
+def test_an_equalised_value_is_the_share_at_or_below():
+    """As scikit-image does with whole numbers, in whatever unit."""
+    values = np.array([10, 30, 10, 20, 500, 20, 20, 30], np.float32)
+    shares = [2 / 8, 7 / 8, 2 / 8, 5 / 8, 1, 5 / 8, 5 / 8, 7 / 8]
+    for unit in (1, 1e-3, 1 / 7):
+        np.testing.assert_allclose(Equalise().values(values * np.float32(unit)), shares)
+
+
+def test_equalised_bodies_are_uniform_whatever_they_were():
+    for values in (BODY, np.log(BODY), BODY**3):
+        equalised = np.sort(Equalise().values(values))
+        np.testing.assert_allclose(equalised, np.arange(1, 5001) / 5000, atol=1e-3)
+
+
+@pytest.mark.parametrize("intensity", [Raw(), ZScore(), Equalise()])
+def test_a_floor_of_a_constant_body_is_refused(intensity):
+    with pytest.raises(InputError, match="cannot be scaled"):
+        intensity.values(np.full(10, 5.0))
+
+
+def test_a_network_for_0_to_1_takes_equalised_intensities_and_no_z_scores():
+    assert Recipe.load("quick", ["prep.intensity=equalise"]).prep.intensity.unit_range
+    for beyond in ("raw", "z-score"):
+        with pytest.raises(RecipeError, match=r"beyond \[0, 1\].*equalise"):
+            Recipe.load("quick", [f"prep.intensity={beyond}"])
 
 
 def test_mode_of_a_known_density():

@@ -61,6 +61,8 @@ def test_a_nested_recipe_is_written_out_in_full(tmp_path):
     members = recipe.resolved["method"]["methods"]
     assert members[0] == Recipe.load("quick").resolved["method"]
     assert Recipe.from_dict(recipe.resolved).resolved == recipe.resolved
+    smaller = Recipe.load(str(nesting(tmp_path, [{"recipe": "quick"}], size=64)))
+    assert smaller.method.slice_shape == (1, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_a_nested_recipe_is_written_out_in_full(tmp_path):
     [
         ([{"recipe": "qick"}], {}, "Did you mean 'quick'?"),
         ([{"recipe": "floor"}], {}, "prepares slices otherwise"),
-        ([{"recipe": "quick"}], {"size": 64}, "prepares slices otherwise"),
+        ([{"recipe": "quick"}], {"prep": {"body": "whole"}}, "prep"),
         ([{"recipe": "quick", "beta": 2.0}], {}, "beta"),
         ([], {}, "methods"),
     ],

@@ -6,22 +6,31 @@ Axes: b slices, c channels, h w map pixels, H W slice pixels.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch import Tensor, nn
 
-from wholesight.attention import NORMALISATIONS, Attention
+from wholesight.attention import (
+    NORMALISATIONS,
+    UPSAMPLINGS,
+    Attention,
+    LatentSum,
+    Target,
+    shrunk,
+    summed,
+)
 from wholesight.methods.method import LossTerms, Method
 from wholesight.nn.encoder import STAGES
 from wholesight.nn.vae import VAE, Encoding
-from wholesight.objective.constraints import Constraint, Coverage
+from wholesight.objective.constraints import CONSTRAINTS, Constraint
 from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
-from wholesight.objective.penalties import LogBarrier, Penalty
+from wholesight.objective.penalties import PENALTIES, LogBarrier, Penalty
+
+_PUBLISHED_TARGET: Final = LatentSum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +48,54 @@ class Term:
     def __post_init__(self) -> None:
         if self.weight <= 0 or self.warmup_epochs < 0:
             raise ValueError("legal is weight > 0 and warmup_epochs >= 0")
-        if isinstance(self.penalty, LogBarrier) and isinstance(self.constraint, Coverage):
-            self._warn_of_a_linear_barrier(self.penalty, self.constraint)
+        # Two pixels are enough to tell whether there is any room below 0.
+        if self.penalty.needs_slack and self.constraint.lowest(pixels=2) >= 0:
+            legal = [name for name, kind in PENALTIES.items() if not kind.needs_slack]
+            raise ValueError(
+                f"the penalty {_kind(PENALTIES, self.penalty)} needs a violation below 0, which "
+                f"{_kind(CONSTRAINTS, self.constraint)} never has as it is set. "
+                f"Take {self.constraint.more_slack}, or one of the penalties {', '.join(legal)}"
+            )
 
-    @staticmethod
-    def _warn_of_a_linear_barrier(penalty: LogBarrier, constraint: Coverage) -> None:
-        """Say so when full coverage, g = -p, is still on the barrier's tangent: p t^2 <= 1."""
-        if constraint.p * penalty.t**2 <= 1 and penalty.growth == 1:
+    def warn_of_a_linear_barrier(self, pixels: int) -> None:
+        """Say so when the lowest violation is still on the barrier's tangent: |g| t^2 <= 1."""
+        if not isinstance(self.penalty, LogBarrier) or self.penalty.growth != 1:
+            return
+        most, t = -self.constraint.lowest(pixels), self.penalty.t
+        if most * t**2 <= 1:
             warnings.warn(
-                f"p = {constraint.p} and t = {penalty.t} make p t^2 <= 1: the barrier never leaves "
-                f"its linear branch. A t above {constraint.p**-0.5:.3g} gives it its logarithm.",
+                f"{_kind(CONSTRAINTS, self.constraint)} is satisfied by {most:.3g} at most, and "
+                f"with t = {t} the barrier has its logarithm beyond {t**-2:.3g}: it never leaves "
+                f"its linear branch. Take {self.constraint.more_slack}, or a t above "
+                f"{most**-0.5:.3g}.",
                 stacklevel=3,
             )
 
 
+def _kind(registry: Mapping[str, Any], member: object) -> str:
+    """Return the name by which a recipe asks for such an object."""
+    names = (name for name, kind in registry.items() if type(member) is kind)
+    return next(names, type(member).__name__)
+
+
 class ConstrainedVAE(Method):
-    """loss = reconstruction + beta KL + sum_k weight_k penalty_k(constraint_k(sigmoid(A), inside)).
+    """loss = reconstruction + beta KL + sum_k weight_k penalty_k(constraint_k(a, inside)).
 
-    A is the attention at an encoder stage; the score it explains is the sum of the latent mean.
-    All terms are in nats per slice (sums over pixels and latent), so that beta and the weights
-    mean the same in every recipe. normalisation "sum" minimises that; "mean" divides the whole by
-    the number of pixels, which changes the scale of the gradient and nothing else. Published code
-    that averages its terms is restated in these units (docs/decisions/0004).
+    a = sigmoid(A), or A itself where a constraint asks for it; A is the attention at encoder
+    stages, and the score that it explains is the target. All terms are in nats per slice (sums over
+    pixels and latent), so that beta and the weights mean the same in every recipe. normalisation
+    "sum" minimises that; "mean" divides the whole by the number of pixels, which changes the scale
+    of the gradient and nothing else. Published code that averages its terms is restated in these
+    units (docs/decisions/0004).
 
-    stage : 1 to 4, where attention is read. terms : none gives a plain VAE, whose Grad-CAM is the
-    unconstrained comparison (Liu et al., CVPR 2020). map_normalisation : of the map at test, slice
-    by slice: "none", "body-median" (see `attention.over_body_median`), or "min-max" as published,
-    which is unfit for any threshold.
+    attention, target : how the map is made, of which score. stages : where it is read, 1 (finest)
+    to 4, in that order; several are summed on the first one's grid. upsampling : "receptive-field"
+    draws every value at the pixel that it sees, "corners" as published. constrained_at : "stage"
+    constrains the map on the stage's grid, "slice" enlarges it to the slice's size before
+    (MedIA 2022). terms : none gives a plain VAE, whose Grad-CAM is the unconstrained comparison
+    (Liu et al., CVPR 2020). map_normalisation : of the map at test, slice by slice: "none",
+    "body-median" (see `attention.over_body_median`), or "min-max" and "row-maxima" as published,
+    which are unfit for any threshold.
     """
 
     reference: ClassVar[str] = (
@@ -78,26 +108,36 @@ class ConstrainedVAE(Method):
         *,
         network: VAE,
         attention: Attention,
-        stage: int = 1,
+        target: Target = _PUBLISHED_TARGET,
+        stages: Sequence[int] = (1,),
+        upsampling: Literal["receptive-field", "corners"] = "receptive-field",
+        constrained_at: Literal["stage", "slice"] = "stage",
         terms: Sequence[Term] = (),
         reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli",
         beta: float = 1.0,
         normalisation: Literal["sum", "mean"] = "sum",
-        map_normalisation: Literal["none", "body-median", "min-max"] = "none",
+        map_normalisation: Literal["none", "body-median", "min-max", "row-maxima"] = "none",
     ) -> None:
         super().__init__()
-        if not 1 <= stage <= STAGES:
-            raise ValueError(f"stage is {stage}, legal are 1 to {STAGES}")
+        _require_stages(stages)
         if beta < 0:
             raise ValueError(f"beta is {beta}, legal is beta >= 0")
+        target.require_in(network.mean.out_features)
         self.network = network
         self.attention = attention
-        self.stage = stage
+        self.target = target
+        self.stages = tuple(stages)
+        self.upsampling = UPSAMPLINGS[upsampling]
+        self.constrained_at = constrained_at
         self.terms = tuple(terms)
+        # Registered, so that what a penalty learns is saved with the network.
+        self.penalties = nn.ModuleList(term.penalty for term in terms)
         self.reconstruction = RECONSTRUCTIONS[reconstruction]
         self.beta = beta
         self.normalisation = normalisation
         self.map_normalisation = NORMALISATIONS[map_normalisation]
+        for term in terms:
+            term.warn_of_a_linear_barrier(self._constrained_side() ** 2)
 
     @property
     def slice_shape(self) -> tuple[int, int, int]:
@@ -120,13 +160,18 @@ class ConstrainedVAE(Method):
             "reconstruction": self.reconstruction(logits, slices).mean(),
             "kl": kl_divergence(encoding.mean, encoding.log_variance).mean(),
         }
+        scale = slices[0].numel() if self.normalisation == "mean" else 1
         total = parts["reconstruction"] + self.beta * parts["kl"]
+        rivals: dict[str, Tensor] = {}
         if any(epoch >= term.warmup_epochs for term in self.terms):
             cost, logged = self._constrain(encoding, inside, epoch)
+            rivals = {
+                "reconstruction": parts["reconstruction"] / scale,
+                "constraint": cost / scale,
+            }
             total = total + cost
             parts |= logged
-        scale = slices[0].numel() if self.normalisation == "mean" else 1
-        return LossTerms(total / scale, parts)
+        return LossTerms(total / scale, parts, rivals)
 
     def anomaly_map(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
@@ -134,53 +179,63 @@ class ConstrainedVAE(Method):
         with torch.enable_grad():
             encoding = self.network.encode(slices.detach().requires_grad_())
             attention = self._attend(encoding, differentiable=False).detach()
-        attention = self.map_normalisation(attention, _shrunk(inside, attention))
-        return _enlarged(attention, slices.shape[2] // attention.shape[1])[:, None]
+        attention = self.map_normalisation(attention, shrunk(inside, attention))
+        return self.upsampling(attention, slices.shape[2] // attention.shape[1])[:, None]
 
     def _attend(self, encoding: Encoding, *, differentiable: bool) -> Float[Tensor, "b h w"]:
-        score = encoding.mean.sum()
-        features = encoding.stages[self.stage - 1]
-        return self.attention(features, score, differentiable=differentiable)
+        score = self.target(encoding.mean)
+        maps = [
+            self.attention(encoding.stages[stage - 1], score, differentiable=differentiable)
+            for stage in self.stages
+        ]
+        return summed(maps, self.upsampling)
 
     def _constrain(
         self, encoding: Encoding, inside: Tensor, epoch: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        attention = self._attend(encoding, differentiable=True).sigmoid()
-        inside = _shrunk(inside, attention)
+        """Return what the terms cost, and what to log of them."""
+        attention = self._attend(encoding, differentiable=True)
+        squashed = attention.sigmoid()
         total = attention.new_zeros(())
-        logged: dict[str, Tensor] = {"attention": attention.mean()}
+        logged: dict[str, Tensor] = {"attention": squashed.mean()}
         for number, term in enumerate(self.terms, start=1):
             if epoch < term.warmup_epochs:
                 continue
-            violation = term.constraint.violation(attention, inside)
-            cost = term.weight * term.penalty.cost(violation, epoch).mean()
+            constrained = squashed if term.constraint.squashed else attention
+            cost, parts = self._cost(term, constrained, inside, epoch)
             total = total + cost
             suffix = "" if len(self.terms) == 1 else f"_{number}"
-            logged[f"constraint{suffix}"] = cost
-            logged[f"satisfied{suffix}"] = (violation <= 0).float().mean()
+            logged |= {f"{name}{suffix}": part for name, part in parts.items()}
         return total, logged
 
+    def _cost(
+        self, term: Term, attention: Tensor, inside: Tensor, epoch: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.constrained_at == "slice":
+            attention = self.upsampling(attention, inside.shape[2] // attention.shape[1])
+        violation = term.constraint.violation(attention, shrunk(inside, attention))
+        cost = term.weight * term.penalty.cost(violation, epoch).mean()
+        parts = {
+            "constraint": cost,
+            "satisfied": (violation <= 0).float().mean(),
+            "slack": -violation.mean(),
+            **term.penalty.logged(violation, epoch),
+        }
+        if self.training:
+            term.penalty.learn(violation.detach())
+        return cost, parts
 
-# Feature i of every stage sees the slice around pixel stride * i: all convolutions and the pooling
-# are centred there. Map and body are brought together on that grid. The usual resize, which takes
-# pixels for squares, draws the map (stride - 1) / 2 pixels off: 2 to 3 mm on a head.
+    def _constrained_side(self) -> int:
+        """Return the pixels along a side of the map that the constraints see."""
+        size = self.slice_shape[1]
+        if self.constrained_at == "slice":
+            return size
+        return size * 2 ** (STAGES - self.stages[0]) // self.network.encoder.stride
 
 
-def _enlarged(attention: Float[Tensor, "b h w"], stride: int) -> Float[Tensor, "b H W"]:
-    """Bring the map to the slice's size, bilinear, each value at the pixel that it sees."""
-    height, width = attention.shape[1] * stride, attention.shape[2] * stride
-    # One more row and column, so that the last pixels have something to lean on.
-    padded = pad(attention[:, None], (0, 1, 0, 1), mode="replicate")
-    size = (height + 1, width + 1)
-    large = interpolate(padded, size, mode="bilinear", align_corners=True)
-    return large[:, 0, :height, :width]
-
-
-def _shrunk(
-    inside: Bool[Tensor, "b 1 H W"], attention: Float[Tensor, "b h w"]
-) -> Bool[Tensor, "b h w"]:
-    """Bring the body to the map's size: a map pixel counts when half of what is around it does."""
-    stride = inside.shape[2] // attention.shape[1]
-    before = stride // 2
-    share = avg_pool2d(pad(inside.float(), (before, 0, before, 0)), stride)
-    return share[:, 0, : attention.shape[1], : attention.shape[2]] >= 0.5
+def _require_stages(stages: Sequence[int]) -> None:
+    legal = range(1, STAGES + 1)
+    if not stages or not set(stages) <= set(legal) or sorted(set(stages)) != list(stages):
+        raise ValueError(
+            f"stages is {list(stages)}, legal are one or more of 1 to {STAGES}, finest first"
+        )

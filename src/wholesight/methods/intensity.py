@@ -23,8 +23,8 @@ class SmoothedIntensity(Method):
     """
 
     reference: ClassVar[str] = (
-        "Meissen et al.: Challenging current semi-supervised anomaly segmentation methods for "
-        "brain MRI. BrainLes 2021 (intensity baselines)."
+        "Meissen, Kaissis, Rueckert: Challenging current semi-supervised anomaly segmentation "
+        "methods for brain MRI. BrainLes 2021, arXiv 2109.06023 (intensity baselines)."
     )
     needs: ClassVar[str] = "nothing"
 

@@ -13,8 +13,9 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-# Normal slices (b, c, H, W) and where their body is (b, 1, H, W).
-Batch = tuple[Float[Tensor, "b c H W"], Bool[Tensor, "b 1 H W"]]
+# Normal slices (b, c, H, W) and where their body is (b, 1, H, W). b is unnamed in the type: among
+# several batches, of which the last is smaller, it is not one number.
+Batch = tuple[Float[Tensor, "_ c H W"], Bool[Tensor, "_ 1 H W"]]
 
 
 class LossTerms(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, median_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -22,17 +22,26 @@ class Residual:
     """Slice against reconstruction, pixel by pixel.
 
     kind : "l1" |x - y|, "l2" its square, "excess" max(x - y, 0), which sees bright lesions alone,
-    "ssim" 1 - structural similarity in a Gaussian window (Wang et al. 2004; Bergmann et al. 2019
-    for anomalies). sigma_px : of a Gaussian that smooths the map inside the body; 0 for none.
+    "ssim" (1 - structural similarity) / 2 in a Gaussian window (Wang et al. 2004; Bergmann et al.
+    2019 for anomalies), in [0, 1]. sigma_px : of a Gaussian that smooths the map inside the body; 0
+    for none. median_px : side of the square whose median, the background being 0, each pixel
+    becomes first; it takes away lines and points; 1 for none.
     """
 
     def __init__(
-        self, *, kind: Literal["l1", "l2", "excess", "ssim"] = "l1", sigma_px: float = 0.0
+        self,
+        *,
+        kind: Literal["l1", "l2", "excess", "ssim"] = "l1",
+        sigma_px: float = 0.0,
+        median_px: int = 1,
     ) -> None:
         if sigma_px < 0:
             raise ValueError(f"sigma_px is {sigma_px}, legal is 0 or more")
+        if median_px < 1 or median_px % 2 == 0:
+            raise ValueError(f"median_px is {median_px}, legal are the odd numbers from 1")
         self.kind: Literal["l1", "l2", "excess", "ssim"] = kind
         self.sigma_px = sigma_px
+        self.median_px = median_px
 
     def __call__(
         self,
@@ -42,6 +51,7 @@ class Residual:
     ) -> Float[Tensor, "b 1 H W"]:
         """Return the mean over channels, 0 outside the body."""
         residual = _KINDS[self.kind](slices, reconstruction).mean(dim=1, keepdim=True)
+        residual = _median(residual * inside, self.median_px)
         return smoothed_inside(residual, inside, self.sigma_px)
 
 
@@ -64,6 +74,14 @@ def smoothed_inside(
     return torch.from_numpy(smoothed * weight).to(maps)
 
 
+def _median(maps: Float[Tensor, "b 1 H W"], median_px: int) -> Float[Tensor, "b 1 H W"]:
+    if median_px == 1:
+        return maps
+    window = (1, 1, median_px, median_px)
+    filtered = median_filter(maps.cpu().numpy(), window, mode="constant")
+    return torch.from_numpy(filtered).to(maps)
+
+
 def _ssim(slices: Tensor, reconstruction: Tensor) -> Tensor:
     """Return (1 - SSIM) / 2 of each channel, in [0, 1]; slices are taken to lie in [0, 1]."""
     pairs = zip(
@@ -71,11 +89,19 @@ def _ssim(slices: Tensor, reconstruction: Tensor) -> Tensor:
     )
     maps = [
         structural_similarity(
-            x, y, win_size=_WINDOW, gaussian_weights=True, data_range=1.0, full=True
+            x,
+            y,
+            win_size=_WINDOW,
+            gaussian_weights=True,
+            # As published; the window's sums are not those of a sample.
+            use_sample_covariance=False,
+            data_range=1.0,
+            full=True,
         )[1]
         for x, y in pairs
     ]
-    return torch.from_numpy((1 - np.stack(maps)) / 2).to(slices).view_as(slices)
+    # A similarity may be a rounding error above 1.
+    return torch.from_numpy((1 - np.stack(maps)).clip(0) / 2).to(slices).view_as(slices)
 
 
 _KINDS = {

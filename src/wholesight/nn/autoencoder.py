@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wholesight.nn.blocks import Norm
 from wholesight.nn.coder import Coder, Coding
 from wholesight.nn.decoder import ResidualDecoder
+from wholesight.nn.dropout import ChannelDropout
 from wholesight.nn.encoder import ResNetEncoder, Stem
 
 
@@ -27,15 +28,23 @@ class Autoencoder(Coder):
         width_top: int = 256,
         stem: Stem = "conv-pool",
         norm: Norm = "batch",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.slice_shape = (channels, size, size)
+        self.dropout = dropout
         self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
         self.code = nn.Linear(self.encoder.channels_out * self.encoder.top(size) ** 2, latent)
+        self.drop = ChannelDropout(self.encoder.channels_out, dropout)
         self.decoder = ResidualDecoder.mirror(
-            self.encoder, size=size, channels=channels, latent=latent, width_top=width_top
+            self.encoder,
+            size=size,
+            channels=channels,
+            latent=latent,
+            width_top=width_top,
+            dropout=dropout,
         )
 
     def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
-        code = self.code(self.encoder(slices).fourth.flatten(1))
+        code = self.code(self.drop(self.encoder(slices).fourth).flatten(1))
         return Coding(self.decoder(code), code, None)

@@ -6,7 +6,7 @@ Axes: b slices, c channels, z latent dimensions, H W slice pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,11 +26,18 @@ class Coding(NamedTuple):
 class Coder(nn.Module, ABC):
     """An encoder and a decoder with a code between them; sigmoid of the logits is in [0, 1].
 
-    slice_shape : (channels, height, width) of the slices.
+    slice_shape : (channels, height, width) of the slices. variational : whether the code is a
+    distribution. dropout : share of channels that are dropped on both sides of the code.
     """
 
     slice_shape: tuple[int, int, int]
+    variational: ClassVar[bool] = False
+    dropout: float = 0.0
 
     @abstractmethod
     def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
         """Encode and decode."""
+
+    def reconstruct(self, slices: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
+        """Return the logits from the code's mean, in training as in eval mode."""
+        return self(slices).logits

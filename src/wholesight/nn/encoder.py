@@ -14,8 +14,8 @@ from wholesight.nn.blocks import Norm, ResidualBlock, normalisation
 
 STAGES = 4
 # How much smaller the first stage's features are than the slice.
-STEM_STRIDE = {"conv-pool": 4, "conv": 2}
-Stem = Literal["conv-pool", "conv"]
+STEM_STRIDE = {"conv-pool": 4, "conv": 2, "bare-conv-pool": 4, "bare-conv": 2}
+Stem = Literal["conv-pool", "conv", "bare-conv-pool", "bare-conv"]
 
 
 class Stages(NamedTuple):
@@ -30,20 +30,19 @@ class Stages(NamedTuple):
 class ResNetEncoder(nn.Module):
     """Stem and four stages of two residual blocks, with width, 2, 4 and 8 times the width.
 
-    stem "conv-pool": 7x7 convolution of stride 2, then max pooling (BMVC 2021 code);
-    "conv": the convolution alone, features twice as large (MedIA 2022 code).
+    stem "conv-pool": 7x7 convolution of stride 2, norm, ReLU, then max pooling; "conv": without the
+    pooling, features twice as large. "bare-conv-pool" and "bare-conv" have neither norm nor ReLU
+    after the convolution: so in the published code of BMVC 2021 and of MedIA 2022.
     """
 
     def __init__(self, *, channels: int, width: int, stem: Stem, norm: Norm) -> None:
         super().__init__()
         if min(channels, width) < 1:
             raise ValueError(f"channels {channels} and width {width} must be at least 1")
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
-            normalisation(norm, width),
-            nn.ReLU(inplace=True),
-        ]
-        if stem == "conv-pool":
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False)]
+        if stem in ("conv-pool", "conv"):
+            layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
+        if stem in ("conv-pool", "bare-conv-pool"):
             layers.append(nn.MaxPool2d(3, stride=2, padding=1))
         self.stem = nn.Sequential(*layers)
         self.stages = nn.ModuleList(

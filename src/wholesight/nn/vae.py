@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from wholesight.nn.blocks import Norm
 from wholesight.nn.coder import Coder, Coding
-from wholesight.nn.decoder import ResidualDecoder
+from wholesight.nn.decoder import ResidualDecoder, UpBlocks
+from wholesight.nn.dropout import ChannelDropout
 from wholesight.nn.encoder import ResNetEncoder, Stages, Stem
 
 
@@ -29,11 +30,15 @@ class Encoding(NamedTuple):
 class VAE(Coder):
     """Encoder, dense latent, decoder.
 
-    size : pixels along a slice's side, a multiple of the encoder's stride (32 with the stem
-    "conv-pool", 16 with "conv"). channels : of a slice. width : channels of the first stage, 64
-    as published. latent : dimensions, 32 as published. width_top : maps at the decoder's top,
-    256 as published. norm : "batch" as published, or "group" (see `nn.blocks`).
+    size : pixels along a slice's side, a multiple of the encoder's stride (32 with the stems that
+    pool, 16 without). channels : of a slice. width : channels of the first stage, 64 as published.
+    latent : dimensions, 32 as published. width_top : maps at the decoder's top, 256 as published.
+    stem : see `nn.encoder`. norm : "batch" as published, or "group" (see `nn.blocks`). up : the
+    decoder's blocks, "residual", or those of a published program (see `nn.decoder`). dropout :
+    share of channels that are dropped on both sides of the latent (see `nn.dropout`).
     """
+
+    variational = True
 
     def __init__(
         self,
@@ -45,15 +50,25 @@ class VAE(Coder):
         width_top: int = 256,
         stem: Stem = "conv-pool",
         norm: Norm = "batch",
+        up: UpBlocks = "residual",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.slice_shape = (channels, size, size)
+        self.dropout = dropout
         self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
         dense = self.encoder.channels_out * self.encoder.top(size) ** 2
         self.mean = nn.Linear(dense, latent)
         self.log_variance = nn.Linear(dense, latent)
+        self.drop = ChannelDropout(self.encoder.channels_out, dropout)
         self.decoder = ResidualDecoder.mirror(
-            self.encoder, size=size, channels=channels, latent=latent, width_top=width_top
+            self.encoder,
+            size=size,
+            channels=channels,
+            latent=latent,
+            width_top=width_top,
+            up=up,
+            dropout=dropout,
         )
 
     def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
@@ -61,10 +76,14 @@ class VAE(Coder):
         encoding = self.encode(slices)
         return Coding(self.decode(self.sample(encoding)), encoding.mean, encoding.log_variance)
 
+    def reconstruct(self, slices: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
+        """Return the logits from the latent's mean, in training as in eval mode."""
+        return self.decode(self.encode(slices).mean)
+
     def encode(self, slices: Float[Tensor, "b c H W"]) -> Encoding:
         """Return q(z|x) and the stages' features, connected in the graph."""
         stages = self.encoder(slices)
-        flat = stages.fourth.flatten(1)
+        flat = self.drop(stages.fourth).flatten(1)
         return Encoding(stages, self.mean(flat), self.log_variance(flat))
 
     def decode(self, latent: Float[Tensor, "b z"]) -> Float[Tensor, "b c H W"]:

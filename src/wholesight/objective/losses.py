@@ -10,7 +10,7 @@ from typing import Final
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
 
 
 def kl_divergence(
@@ -40,7 +40,15 @@ def gaussian(
     return 0.5 * mse_loss(logits.sigmoid(), slices, reduction="none").sum(dim=(1, 2, 3))
 
 
+def laplace(
+    logits: Float[Tensor, "b c H W"], slices: Float[Tensor, "b c H W"]
+) -> Float[Tensor, " b"]:
+    """Absolute error of the reconstruction sigmoid(logits), summed: unit scale, no constant."""
+    return l1_loss(logits.sigmoid(), slices, reduction="none").sum(dim=(1, 2, 3))
+
+
 RECONSTRUCTIONS: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "bernoulli": bernoulli,
     "gaussian": gaussian,
+    "laplace": laplace,
 }

@@ -1,4 +1,4 @@
-"""Penalties: what a violation costs. Finite and non-decreasing in the violation.
+"""Penalties: what a violation costs. Finite; non-decreasing in the violation, or lowest at 0.
 
 Axes: b slices. Schedules are pure functions of the epoch.
 """
@@ -6,20 +6,14 @@ Axes: b slices. Schedules are pure functions of the epoch.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-class Penalty(ABC):
-    """Turns the violation g of a constraint g <= 0 into a cost."""
-
-    @abstractmethod
-    def cost(self, violation: Float[Tensor, " b"], epoch: float) -> Float[Tensor, " b"]:
-        """Return the cost per slice, finite, non-decreasing in the violation."""
+from wholesight.objective.multiplier import Multiplier
+from wholesight.objective.penalty import Penalty
 
 
 class LogBarrier(Penalty):
@@ -36,7 +30,10 @@ class LogBarrier(Penalty):
     [0.06931471824645996, 0.5605170130729675]
     """
 
+    needs_slack: ClassVar[bool] = True
+
     def __init__(self, *, t: float = 20.0, growth: float = 1.0) -> None:
+        super().__init__()
         if t <= 0:
             raise ValueError(f"t is {t}, legal is t > 0")
         if growth < 1:
@@ -56,5 +53,72 @@ class LogBarrier(Penalty):
         tangent = t * violation + 2 * math.log(t) / t + 1 / t
         return torch.where(violation <= joint, barrier, tangent)
 
+    def logged(self, violation: Float[Tensor, " b"], epoch: float) -> dict[str, Float[Tensor, ""]]:
+        """Return the share of slices on the logarithm: 0 means that it acts as a straight line."""
+        joint = -1 / self.sharpness(epoch) ** 2
+        return {"log_branch": (violation <= joint).to(violation.dtype).mean()}
 
-PENALTIES: Final[dict[str, type[Penalty]]] = {"log-barrier": LogBarrier}
+
+class Hinge(Penalty):
+    """Cost max(g, 0): no push on a slice that satisfies the constraint.
+
+    >>> Hinge().cost(torch.tensor([-0.5, 0.5]), 0.0).tolist()
+    [0.0, 0.5]
+    """
+
+    def cost(self, violation: Float[Tensor, " b"], epoch: float) -> Float[Tensor, " b"]:
+        return violation.relu()
+
+
+class Quadratic(Penalty):
+    """Cost max(g, 0)^2: weaker the nearer to satisfied.
+
+    equality : g^2 instead, which holds g at 0 from both sides (the paper's ablation "l2", coded
+    there as sqrt(g^2), which is `Absolute`).
+
+    >>> Quadratic().cost(torch.tensor([-0.5, 0.5]), 0.0).tolist()
+    [0.0, 0.25]
+    """
+
+    def __init__(self, *, equality: bool = False) -> None:
+        super().__init__()
+        self.equality = equality
+
+    def cost(self, violation: Float[Tensor, " b"], epoch: float) -> Float[Tensor, " b"]:
+        return (violation if self.equality else violation.relu()).square()
+
+
+class Absolute(Penalty):
+    """Cost |g|: holds g at 0 from both sides (the paper's ablation "l1", the form of earlier work).
+
+    >>> Absolute().cost(torch.tensor([-0.5, 0.5]), 0.0).tolist()
+    [0.5, 0.5]
+    """
+
+    equality = True
+
+    def cost(self, violation: Float[Tensor, " b"], epoch: float) -> Float[Tensor, " b"]:
+        return violation.abs()
+
+
+class Linear(Penalty):
+    """Cost g: the push is the same on every slice, satisfied or not, and g has no floor of its own.
+
+    With `Evenness` it is the entropy term of MedIA 2022, with `PixelwiseEquality` CAVGA's.
+
+    >>> Linear().cost(torch.tensor([-0.5, 0.5]), 0.0).tolist()
+    [-0.5, 0.5]
+    """
+
+    def cost(self, violation: Float[Tensor, " b"], epoch: float) -> Float[Tensor, " b"]:
+        return violation
+
+
+PENALTIES: Final[dict[str, type[Penalty]]] = {
+    "log-barrier": LogBarrier,
+    "hinge": Hinge,
+    "quadratic": Quadratic,
+    "absolute": Absolute,
+    "linear": Linear,
+    "multiplier": Multiplier,
+}

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from skimage.exposure import match_histograms
+from skimage.exposure import equalize_hist, match_histograms
 
 from wholesight.errors import InputError, ModelError
 
@@ -55,6 +55,47 @@ class Intensity(ABC):
         out = np.zeros(voxels.shape, np.float32)
         out[body] = self.values(voxels[body])
         return out
+
+
+class Raw(Intensity):
+    """Leave the values as they are: the floor of floors, for scans that share a scale already."""
+
+    @property
+    def unit_range(self) -> bool:
+        return False
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        _positive(float(np.ptp(values)), "range")
+        return values.astype(np.float32)
+
+
+class ZScore(Intensity):
+    """Subtract the body's mean, divide by its standard deviation. About half becomes negative."""
+
+    @property
+    def unit_range(self) -> bool:
+        return False
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        # float64: the deviation of many large values loses its digits in float32.
+        wide = values.astype(np.float64)
+        spread = _positive(float(wide.std()), "standard deviation")
+        return ((wide - wide.mean()) / spread).astype(np.float32)
+
+
+class Equalise(Intensity):
+    """Equalise the histogram of the scan's body: a value becomes the share of voxels at or below.
+
+    The floor of Meissen et al. 2021 (arXiv 2109.06023), there over the voxels above 0. In (0, 1],
+    uniform whatever the scan, so a large bright lesion pushes the tissue beside it down. Every grey
+    level is a bin of its own, as in the published code, which equalises whole numbers.
+    """
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        _positive(float(np.ptp(values)), "range")
+        # Of whole numbers, scikit-image makes a bin each; so the scan's unit does not matter.
+        _, level = np.unique(values, return_inverse=True)
+        return equalize_hist(level).astype(np.float32)
 
 
 class Maximum(Intensity):
@@ -219,6 +260,9 @@ def _positive(scale: float, what: str) -> float:
 
 
 INTENSITIES: Final[dict[str, type[Intensity]]] = {
+    "raw": Raw,
+    "z-score": ZScore,
+    "equalise": Equalise,
     "maximum": Maximum,
     "percentile": Percentile,
     "mode": Mode,
