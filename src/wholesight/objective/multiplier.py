@@ -25,14 +25,15 @@ class Multiplier(Penalty):
     at 0 when it holds by itself. The term's weight only sets the scale. m is a buffer of the
     method: saved, loaded and resumed with it.
 
-    step : of the ascent, > 0. curvature : c, of the squared violation, which damps the swings
+    step : of the ascent, > 0: by how much m rises in a training step on a violation of 1; too small
+    for the steps there are, and m never gets where it should. curvature : c, of the squared violation, which damps the swings
     between m and the network, 0 or more.
     """
 
     needs_slack: ClassVar[bool] = True
     multiplier: Tensor
 
-    def __init__(self, *, step: float = 0.01, curvature: float = 1.0) -> None:
+    def __init__(self, *, step: float = 1.0, curvature: float = 1.0) -> None:
         super().__init__()
         if step <= 0:
             raise ValueError(f"step is {step}, legal is step > 0")
