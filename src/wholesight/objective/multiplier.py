@@ -25,9 +25,9 @@ class Multiplier(Penalty):
     at 0 when it holds by itself. The term's weight only sets the scale. m is a buffer of the
     method: saved, loaded and resumed with it.
 
-    step : of the ascent, > 0: by how much m rises in a training step on a violation of 1; too small
-    for the steps there are, and m never gets where it should. curvature : c, of the squared violation, which damps the swings
-    between m and the network, 0 or more.
+    step : of the ascent, > 0: how far m rises in a training step on a violation of 1. Too small for
+    the steps there are, and m never gets where it should. curvature : c, of the squared violation,
+    which damps the swings between m and the network, 0 or more.
     """
 
     needs_slack: ClassVar[bool] = True
