@@ -16,6 +16,7 @@ import os
 import shutil
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -39,6 +40,20 @@ from wholesight.training.fit import fit
 
 SMALL: Final = ("nothing", "seconds", "minutes")
 PAGE: Final = ROOT / "benchmarks" / "methods.md"
+
+
+_ABOUT: Final = """
+Written by `python benchmarks/methods.py`: 55 training and 20 validation patients of lgg-flair
+(CONTRIBUTING says what that is), pixels of the eroded brain; chance is an AUPRC of .087. Best Dice
+is an **oracle** figure: its threshold was chosen with the labels. Mean over seeds, in brackets the
+smallest and the largest; what learns nothing has one run. Training, and a case from file to map,
+are in CPU time of one thread, so that other work on the machine does not count. No recipe was tuned
+on these figures, except `quick`, whose form was found with these patients in view
+(docs/decisions/0003), and with it `vae`, `cavga` and what nests `quick`. CPU-sized means small
+networks trained for minutes: **these are not the published networks**, whose settings are the
+recipes that end in -paper, and the order may change with size. Twenty patients are few: a
+difference of .05 between two methods is not one.
+"""
 
 
 class Cell(NamedTuple):
@@ -142,23 +157,7 @@ def page(rows: dict[Listed, list[Cell]]) -> str:
     lines = [
         "# Every CPU-sized method on real tumours",
         "",
-        "Written by `python benchmarks/methods.py`: 55 training, 20 validation patients of "
-        "lgg-flair",
-        "(CONTRIBUTING says what that is), pixels of the eroded brain, chance is an AUPRC of .087. "
-        "Best Dice is",
-        "an **oracle** figure: its threshold was chosen with the labels. Mean over seeds, in "
-        "brackets the smallest",
-        "and the largest; what learns nothing by chance has one run. Training and a case, from file "
-        "to map, in",
-        "CPU time of one thread, so that other work on the machine does not count. No recipe was tuned on these figures, "
-        "except `quick`,",
-        "whose form was found with these patients in view (docs/decisions/0003), and with it `vae` "
-        "and what nests",
-        "`quick`. CPU-sized means small networks trained for minutes: **these are not the "
-        "published networks**,",
-        "whose settings are the recipes that end in -paper, and the order may change with size. "
-        "Twenty patients",
-        "are few: a difference of .05 between two methods is not one.",
+        textwrap.fill(" ".join(_ABOUT.split()), 100),
         "",
         "| recipe | what | AUPRC | best Dice (oracle) | training, CPU min | a case, CPU s |",
         "|---|---|---|---|---|---|",
