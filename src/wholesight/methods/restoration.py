@@ -17,16 +17,21 @@ from wholesight.methods.residual import Residual
 from wholesight.nn.vae import VAE
 from wholesight.objective.total_variation import proximal_total_variation, total_variation
 
-# How often a step is halved before it is given up: 1/4096 of the first.
-_HALVINGS: Final = 12
+# How often a step is halved before the slice stays where it is until the next.
+_HALVINGS: Final = 4
 
 
 class _State(NamedTuple):
-    """A slice on its way, what it costs, and the gradient of its negative ELBO inside the body."""
+    """A slice on its way.
+
+    cost : of all, in nats. gradient : of the negative ELBO, inside the body. dual : of the total
+    variation, where the next step starts.
+    """
 
     slices: Float[Tensor, "b c H W"]
     cost: Float[Tensor, " b"]
     gradient: Float[Tensor, "b c H W"]
+    dual: Float[Tensor, "b d c H W"]
 
 
 class Restoration(Method):
@@ -102,7 +107,8 @@ class Restoration(Method):
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
     ) -> tuple[Float[Tensor, "b c H W"], Float[Tensor, "k b"]]:
         """Return the restored slices, and what they cost before the first and after every step."""
-        state = self._state(slices, slices, inside)
+        dual = slices.new_zeros(len(slices), 2, *slices.shape[1:])
+        state = self._state(slices, slices, inside, dual)
         costs = [state.cost]
         length = torch.full_like(state.cost, self.step)
         for _ in range(self.steps):
@@ -119,12 +125,11 @@ class Restoration(Method):
         highest = state.cost + 4 * torch.finfo(length.dtype).eps * state.cost.abs()
         for _ in range(_HALVINGS + 1):
             per_slice = length[:, None, None, None]
-            change = proximal_total_variation(
-                state.slices - originals - per_slice * state.gradient,
-                inside,
-                per_slice * self.weight,
+            moved = state.slices - originals - per_slice * state.gradient
+            change, dual = proximal_total_variation(
+                moved, inside, per_slice * self.weight, state.dual
             )
-            ahead = self._state(originals + change, originals, inside)
+            ahead = self._state(originals + change, originals, inside, dual)
             lower = waiting & (ahead.cost <= highest)
             reached = _State(
                 *(
@@ -138,7 +143,7 @@ class Restoration(Method):
             length = torch.where(waiting, length / 2, length)
         return reached, length
 
-    def _state(self, slices: Tensor, originals: Tensor, inside: Tensor) -> _State:
+    def _state(self, slices: Tensor, originals: Tensor, inside: Tensor, dual: Tensor) -> _State:
         with torch.enable_grad():
             pixels = slices.detach().requires_grad_()
             negative_elbo = self.cost.total(self.network(pixels), pixels)
@@ -146,4 +151,4 @@ class Restoration(Method):
             gradient = torch.autograd.grad(negative_elbo.sum(), pixels)[0]
         variation = total_variation(slices - originals, inside)
         cost = negative_elbo.detach() + self.weight * variation
-        return _State(slices, cost, gradient * inside)
+        return _State(slices, cost, gradient * inside, dual)
