@@ -168,3 +168,11 @@ def test_learning_rate_is_a_function_of_the_epoch():
     assert plan.rate(5) == pytest.approx(5e-3)
     assert plan.rate(10) == pytest.approx(0)
     assert Training(epochs=10).rate(9) == 1e-3
+
+
+def test_a_stage_that_is_over_is_no_longer_in_the_history(scans, small_recipe, tmp_path):
+    fit(small_recipe("fanogan"), scans, tmp_path / "m", device="cpu")
+    history = (tmp_path / "m" / "training" / "history.csv").read_text()
+    first, second = csv.DictReader(history.splitlines())
+    assert first["critic"] and not first["image_residual"]
+    assert second["image_residual"] and not second["critic"]

@@ -13,7 +13,7 @@ from wholesight.recipe import Recipe, catalogue, shipped
     ("override", "said"),
     [
         ("method.betta=1.0", ["betta", "Did you mean 'beta'?"]),
-        ("metod=1", ["metod", "Did you mean 'method'?"]),
+        ("metthod=1", ["metthod", "Did you mean 'method'?"]),
         ("method.kind=constrained-vea", ["'constrained-vea'", "Did you mean 'constrained-vae'?"]),
         ("method.attention=gradcam", ["method.attention", "'gradcam'", "grad-cam", "hires-cam"]),
         ("method.target=latent-som", ["method.target", "'latent-som'", "latent-sum"]),

@@ -46,6 +46,8 @@ class MethodModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, so that a resumed run draws what an uninterrupted one would."""
+        # Lightning keeps what was logged last, also of a stage that is over.
+        self.trainer.callback_metrics.clear()
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
