@@ -5,6 +5,11 @@ import torch
 
 from wholesight.recipe import Recipe, shipped
 
+# Made small, a paper-sized recipe is much like its CPU-sized twin.
+RECIPES = [
+    pytest.param(name, marks=pytest.mark.slow) if name.endswith("-paper") else name
+    for name in shipped()
+]
 # Epochs that every part of every method's schedule is on in, one way or another: players that take
 # turns each get one in six steps, in the first part of training and in the last.
 EPOCHS = [*[0.0] * 6, *[1000.0 + step for step in range(5)]]
@@ -26,7 +31,7 @@ def ready(recipe: Recipe) -> Recipe:
     return recipe
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", RECIPES)
 def test_map_has_the_shape_of_the_slices_is_finite_and_depends_on_them(name, small_recipe):
     recipe = ready(small_recipe(name))
     method = recipe.method
@@ -39,7 +44,7 @@ def test_map_has_the_shape_of_the_slices_is_finite_and_depends_on_them(name, sma
     assert not torch.allclose(found, method.anomaly_map(other, inside))
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", RECIPES)
 def test_map_of_a_slice_does_not_depend_on_its_neighbours(name, small_recipe):
     """Batch norm uses its running statistics in eval mode, so a batch is only a way to be fast."""
     recipe = ready(small_recipe(name))
@@ -51,7 +56,7 @@ def test_map_of_a_slice_does_not_depend_on_its_neighbours(name, small_recipe):
     torch.testing.assert_close(together[1:2], alone)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", RECIPES)
 def test_loss_is_finite_reaches_every_parameter_and_changes_the_map(name, small_recipe):
     recipe = small_recipe(name)
     method = recipe.method
@@ -76,7 +81,7 @@ def test_loss_is_finite_reaches_every_parameter_and_changes_the_map(name, small_
     assert not torch.allclose(before, after)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", RECIPES)
 def test_same_seed_same_weights_and_loss(name, small_recipe):
     losses = []
     for _ in range(2):
@@ -86,7 +91,7 @@ def test_same_seed_same_weights_and_loss(name, small_recipe):
     assert losses[0] == losses[1]
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", RECIPES)
 def test_resolved_recipe_gives_the_same_recipe(name, small_recipe):
     recipe = small_recipe(name)
     again = Recipe.from_dict(recipe.resolved)
@@ -94,6 +99,6 @@ def test_resolved_recipe_gives_the_same_recipe(name, small_recipe):
     assert recipe.summary
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", RECIPES)
 def test_every_method_names_its_source(name, small_recipe):
     assert len(small_recipe(name).method.reference) > 20

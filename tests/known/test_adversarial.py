@@ -320,6 +320,7 @@ def discs(n: int, seed: int) -> Tensor:
     return 0.5 * torch.sigmoid(2 * (radius - torch.hypot(rows, columns)))[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "epochs"), [(fanogan, [0.0] * 120 + [2.0] * 50), (anovaegan, [0.0] * 60)]
 )

@@ -69,6 +69,7 @@ def test_loss_of_a_vae_is_the_weighted_sum():
     torch.testing.assert_close(found, error + 0.5 * kl)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [Autoencoder, VAE])
 def test_what_was_never_seen_stands_out(cls):
     """A blob as grey as nothing else, which an untrained network draws best of all."""

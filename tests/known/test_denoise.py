@@ -80,6 +80,7 @@ def test_map_is_made_without_noise():
     torch.testing.assert_close(method.anomaly_map(slices, inside), expected.detach())
 
 
+@pytest.mark.slow
 def test_a_few_seconds_of_training_find_an_inserted_blob():
     """Normal: one soft bump, anywhere about the middle. Odd: a blob beside it, as bright."""
     place = torch.arange(32.0)

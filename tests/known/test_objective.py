@@ -37,6 +37,7 @@ def minimise(penalty: Penalty, *, weight: float = 1.0, steps: int = 6000) -> tor
     return point.detach()
 
 
+@pytest.mark.slow
 def test_barrier_finds_the_constrained_minimum():
     """The closest point of x + y >= 1 to the origin is (1/2, 1/2); the barrier's is just inside."""
     t = 500.0
@@ -53,6 +54,7 @@ def test_growing_t_comes_nearer_to_the_hard_constraint():
     assert (growing - 0.5).abs().max() < (still - 0.5).abs().max()
 
 
+@pytest.mark.slow
 def test_hinge_finds_the_constrained_minimum_when_it_outweighs_the_multiplier():
     """An exact penalty: with a weight above the Lagrange multiplier, 1, nothing is left over."""
     assert (minimise(Hinge(), weight=3.0, steps=1500) - 0.5).abs().max() < 2e-3
@@ -67,6 +69,7 @@ def test_quadratic_leaves_a_violation_that_shrinks_with_its_weight():
         assert (minimise(Quadratic(), weight=weight, steps=600) - expected).abs().max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curvature", [1.0, 0.1])
 def test_multiplier_finds_the_minimum_and_the_lagrange_multiplier(curvature):
     """At (1/2, 1/2) the gradient (1, 1) of x^2 + y^2 is 1 times that of x + y."""
@@ -75,6 +78,7 @@ def test_multiplier_finds_the_minimum_and_the_lagrange_multiplier(curvature):
     assert penalty.multiplier.item() == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_multiplier_takes_back_what_the_weight_gives():
     penalty = Multiplier(step=0.02).double()
     assert (minimise(penalty, weight=4.0, steps=600) - 0.5).abs().max() < 1e-3
