@@ -12,6 +12,7 @@ import inspect
 import math
 import re
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,13 @@ class Recipe:
                 torch.manual_seed(seed)
                 parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
         _require_fitting(parts["method"], parts["prep"], parts["training"])
+        for part, betas in builder.betas.items():
+            if betas != list(parts["training"].betas):
+                warnings.warn(
+                    f"{part} is made for training.betas {betas}, and will be trained with "
+                    f"{list(parts['training'].betas)}, those of the recipe it is nested in.",
+                    stacklevel=2,
+                )
         return cls(
             name=str(spec.get("name", "unnamed")),
             summary=str(spec.get("summary", "")),
@@ -214,6 +222,8 @@ class _Builder:
     def __init__(self, shared: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
         self.shared = shared
         self.resolved = resolved
+        self.nested: list[Path] = []
+        self.betas: dict[str, list[float]] = {}
 
     def build(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         """Return the object and its resolved plain form."""
@@ -230,7 +240,7 @@ class _Builder:
         value = next((name for name, member in registry.items() if type(value) is member), value)
         options = {"kind": value} if isinstance(value, str) else value
         if registry is METHODS and isinstance(options, Mapping) and "recipe" in options:
-            options = self._nested(options, key)
+            return self._nested(options, key)
         if not isinstance(options, Mapping) or "kind" not in options:
             raise RecipeError(f"{key}: 'kind' is missing. Legal: {', '.join(sorted(registry))}.")
         kind = options["kind"]
@@ -240,10 +250,17 @@ class _Builder:
         built, resolved = self._construct(registry[kind], rest, key)
         return built, {"kind": kind, **resolved}
 
-    def _nested(self, options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-        """Return the method of another recipe, which has to prepare slices like this one."""
+    def _nested(self, options: Mapping[str, Any], key: str) -> tuple[Any, Any]:
+        """Build the method of another recipe, which has to prepare slices like this one.
+
+        It is trained as this recipe says; of the other's training, betas are compared alone, since
+        critics do not learn with those of others.
+        """
         _refuse_unknown(options, ("recipe",), key)
-        spec = _read(_locate(str(options["recipe"])))
+        path = _locate(str(options["recipe"])).resolve()
+        if path in self.nested:
+            raise RecipeError(f"{key}.recipe: '{options['recipe']}' nests itself.")
+        spec = _read(path)
         # In this recipe's size: what is stated once at the top is handed to every part.
         _, prep = self.build(Prep, spec.get("prep", {}), f"{key}.prep")
         if prep != self.resolved["prep"]:
@@ -251,7 +268,13 @@ class _Builder:
                 f"{key}.recipe: '{options['recipe']}' prepares slices otherwise than this recipe "
                 f"({prep} against {self.resolved['prep']}). Give both the same prep."
             )
-        return spec["method"]
+        training, _ = self.build(Training, spec.get("training", {}), f"{key}.training")
+        self.betas[f"{key}.recipe: {options['recipe']}"] = list(training.betas)
+        self.nested.append(path)
+        try:
+            return self._choose(METHODS, spec.get("method", {}), key)
+        finally:
+            self.nested.pop()
 
     def _list(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         if not isinstance(value, Sequence) or isinstance(value, str):
@@ -283,6 +306,8 @@ class _Builder:
         except ValidationError as fault:
             reason = "; ".join(error["msg"] for error in fault.errors()[:2])
             raise RecipeError(f"{key}: {value!r} is not legal. {reason}.") from fault
+        if isinstance(read, float) and not math.isfinite(read):
+            raise RecipeError(f"{key}: {value!r} is not legal, a finite number is needed.")
         return read, read
 
 

@@ -63,6 +63,22 @@ def test_interrupted_and_resumed_equals_uninterrupted(scans, tmp_path):
     assert (tmp_path / "cut" / "learning-curve.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "epochs"), [("fanogan", 2), ("anovaegan", 3)])
+def test_players_that_take_turns_resume_in_turn(name, epochs, scans, small_recipe, tmp_path):
+    """f-AnoGAN's second stage begins with its second epoch; AnoVAEGAN's turns cross epochs."""
+
+    def longer() -> Recipe:
+        spec = small_recipe(name).resolved
+        return Recipe.from_dict(spec | {"training": spec["training"] | {"epochs": epochs}})
+
+    fit(longer(), scans, tmp_path / "whole", device="cpu")
+    with pytest.raises(Interrupted, match=f"Stopped in epoch 2 of {epochs}"):
+        fit(longer(), scans, tmp_path / "cut", device="cpu", callbacks=[CtrlC(1)])
+    fit(longer(), scans, tmp_path / "cut", device="cpu", resume=True)
+    assert weights_of(tmp_path / "cut") == weights_of(tmp_path / "whole")
+
+
 def test_resuming_with_another_recipe_seed_or_data_is_refused(heads, scans, tmp_path):
     cut = tmp_path / "cut"
     with pytest.raises(Interrupted):

@@ -366,7 +366,7 @@ def test_critic_sees_how_bright_a_slice_is():
         ("fanogan", "critic_steps=0", "critic_steps is 0, legal is 1 or more"),
         ("fanogan", "penalty_weight=-1.0", r"penalty_weight is -1\.0, legal is 0 or more"),
         ("fanogan", "kappa=-0.5", r"kappa is -0\.5, legal is 0 or more"),
-        ("fanogan", "kappa=.nan", "kappa is nan, legal is 0 or more"),
+        ("fanogan", "kappa=.nan", "kappa: nan is not legal, a finite number"),
         ("fanogan", "encoder_start=0.0", r"encoder_start is 0\.0, legal is > 0"),
         ("fanogan", "critic.size=64", r"critic takes slices of \(1, 64, 64\), legal .*96"),
         ("fanogan", "critic.size=40", "size is 40, legal are multiples of 32"),

@@ -77,7 +77,8 @@ def test_forward_process_has_the_closed_form_of_its_steps(time):
         beta = 1 - alpha_bar[t] / alpha_bar[t - 1]
         fresh = torch.randn(x.shape, generator=generator, dtype=torch.float64)
         x = (1 - beta).sqrt() * x + beta.sqrt() * fresh
-    direct = noised(torch.full_like(x, 0.7), torch.randn_like(x), alpha_bar[time])
+    fresh = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    direct = noised(torch.full_like(x, 0.7), fresh, alpha_bar[time])
     for found in (x, direct):
         assert found.mean().item() == pytest.approx(0.7 * alpha_bar[time].sqrt().item(), abs=0.03)
         assert found.var().item() == pytest.approx(1 - alpha_bar[time].item(), rel=0.04)
@@ -138,6 +139,16 @@ def test_a_network_that_knows_only_the_normal_shows_the_lesion():
     method.add_module("network", Knowing(2 * normal - 1, method.alpha_bar))
     found = method.anomaly_map(normal * (1 - lesion) + lesion, inside)
     torch.testing.assert_close(found, (lesion * (1 - normal)) ** 2, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_what_the_network_sees_in_the_noise_is_held_to_the_range_of_slices(steps):
+    """A network that sees thrice the contrast brings back black and white, nothing beyond."""
+    method = method_of(steps=steps)
+    signal = 2 * slices_of()[0] - 1
+    method.add_module("network", Knowing(3 * signal, method.alpha_bar))
+    back = method.there_and_back(signal, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(back, (3 * signal).clamp(-1, 1), atol=1e-4, rtol=0)
 
 
 def test_steps_go_from_the_depth_to_0_without_standing_still():
@@ -201,6 +212,51 @@ def test_the_network_hears_the_time():
     early, late = (network(slices, torch.tensor([time])) for time in (1.0, 80.0))
     assert early.shape == slices.shape
     assert not torch.allclose(early, late, atol=1e-3)
+
+
+def far_sighted() -> ConditionedUNet:
+    """Its convolutions reach less than 16 pixels, and its norm, at test, is each pixel's own."""
+    torch.manual_seed(0)
+    network = ConditionedUNet(size=64, width=4, multiples=[1, 2], norm="batch").eval()
+    for parameter in network.out.parameters():  # it starts at 0, whatever it sees
+        torch.nn.init.normal_(parameter)
+    return network.double()
+
+
+def test_every_pixel_hears_of_a_change_in_one_corner():
+    network = far_sighted()
+    generator = torch.Generator().manual_seed(0)
+    slices = torch.rand(1, 1, 64, 64, generator=generator, dtype=torch.float64)
+    changed = slices.clone()
+    changed[..., :4, :4] += 1
+    time = torch.tensor([5.0])
+    difference = (network(changed, time) - network(slices, time)).abs()
+    assert difference.min() > 1e-12
+    # Without the attention the change stays where convolutions carry it.
+    network.levels.bottom = torch.nn.Identity()
+    difference = (network(changed, time) - network(slices, time)).abs()
+    assert difference[..., :4, :4].max() > 1e-3
+    assert difference[..., 20:, :].max() == difference[..., 20:].max() == 0
+
+
+def test_attention_is_a_softmax_over_all_pixels_beside_a_shortcut():
+    """Queries, keys, values and output are the features themselves: f + softmax(f f' / 8^.5) f."""
+    attention = far_sighted().levels.bottom
+    same = torch.eye(8, dtype=torch.float64)
+    state = {name: torch.zeros_like(value) for name, value in attention.state_dict().items()}
+    state |= {name: torch.ones_like(state[name]) for name in ("ask.0.weight", "ask.0.running_var")}
+    state |= {
+        "ask.1.weight": same.repeat(3, 1)[..., None, None],
+        "out.weight": same[..., None, None],
+    }
+    attention.load_state_dict(state)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 8, 3, 5, generator=generator, dtype=torch.float64)
+    flat = features.flatten(2)
+    likeness = (flat.transpose(1, 2) @ flat / math.sqrt(8)).exp()
+    share = likeness / likeness.sum(dim=2, keepdim=True)
+    expected = features + (flat @ share.transpose(1, 2)).view_as(features)
+    torch.testing.assert_close(attention(features), expected, atol=1e-3, rtol=0)
 
 
 def test_times_are_coded_by_sines_and_cosines():

@@ -113,6 +113,20 @@ def test_a_place_that_no_normal_reached_is_judged_by_all_of_them():
     assert z[0, 0, 8, 8].item() == pytest.approx(1, abs=0.1)
 
 
+def test_a_place_that_a_quarter_of_a_slice_reached_is_judged_by_all_of_them():
+    """A place is four pixels; of one, a single pixel is body in a single slice."""
+    values, inside = slices_of(40, size=16)
+    values += 7
+    inside[:, :, 6:10, 6:10] = False
+    inside[0, :, 8, 8] = True
+    statistics = PlaceStatistics(places=8)
+    statistics.note([(values, inside)])
+    found = torch.stack([statistics.mean[4, 4], statistics.spread[4, 4]])
+    known = values[inside]
+    expected = torch.stack([known.mean(), known.std(correction=0)])
+    torch.testing.assert_close(found, expected.float())
+
+
 def test_what_never_varies_has_no_scale():
     inside = torch.ones(3, 1, 8, 8, dtype=torch.bool)
     method = observed((inside.float() * 4, inside), places=8)

@@ -335,3 +335,16 @@ def test_fitting_keeps_one_scan_in_memory():
 def test_fitting_needs_more_than_one_pass():
     with pytest.raises(ValueError, match="only once"):
         prep_with(HistogramMatch()).fit(iter([Scan(head())]))
+
+
+def test_histogram_matching_of_a_slice_without_a_range_gives_the_reference_median():
+    """Matching makes something of nothing: a constant would become the reference's maximum."""
+    match = HistogramMatch()
+    match.fit([np.array([1.0, 2.0, 4.0])])
+    np.testing.assert_allclose(match.values(np.full(3, 7.0)), 0.5)
+
+
+def test_histogram_matching_refuses_a_standardised_reference():
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match="below 0"):
+        HistogramMatch().fit([rng.normal(size=200)])

@@ -39,6 +39,10 @@ from wholesight.recipe import Recipe, catalogue, shipped
         ("training.betas=[0.9]", ["training", "betas", "[0.9]"]),
         ("training.betas=[0.9, 1.0]", ["training", "betas", "0 <= beta < 1"]),
         ("training.epochs=2.5", ["training.epochs", "2.5"]),
+        ("training.learning_rate=.nan", ["training.learning_rate", "nan", "finite"]),
+        ("method.beta=.inf", ["method.beta", "inf", "finite"]),
+        ("method.network.width_top=3", ["method.network", "width_top is 3", "4 or more"]),
+        ("method.network.latent=0", ["method.network", "latent is 0", "1 or more"]),
         ("cost=cheap", ["cost", "'cheap'", "minutes"]),
     ],
 )
@@ -85,3 +89,22 @@ def test_the_catalogue_names_every_recipe_with_a_source_and_a_cost():
     assert set(listed) == set(shipped())
     assert listed["bmvc2021"].cost == "days"
     assert all(len(recipe.reference) > 20 and recipe.summary for recipe in listed.values())
+
+
+def test_a_recipe_that_nests_itself_is_refused(tmp_path):
+    path = nesting(tmp_path, [{"recipe": str(tmp_path / "mine.yaml")}])
+    with pytest.raises(RecipeError, match=r"method\.methods\.0.*nests itself"):
+        Recipe.load(str(path))
+
+
+def test_a_nested_recipe_without_a_method_is_refused(tmp_path):
+    quick = yaml.safe_load(shipped()["quick"].read_text())
+    (tmp_path / "empty.yaml").write_text(yaml.safe_dump({"prep": quick["prep"], "size": 96}))
+    with pytest.raises(RecipeError, match=r"method\.methods\.0.*missing"):
+        Recipe.load(str(nesting(tmp_path, [{"recipe": str(tmp_path / "empty.yaml")}])))
+
+
+def test_a_critic_trained_with_other_betas_is_warned_of(tmp_path):
+    training = {"epochs": 48, "batch": 8}
+    with pytest.warns(UserWarning, match=r"fanogan is made for training.betas \[0.0, 0.9\]"):
+        Recipe.load(str(nesting(tmp_path, [{"recipe": "fanogan"}], training=training)))

@@ -70,6 +70,18 @@ def test_smoothing_spreads_a_point_and_keeps_slices_apart():
     assert (found[1] == 0).all()
 
 
+def test_the_median_takes_what_lies_outside_the_body_as_0():
+    """Of an even residual, a corner of the body has 4 of 9 pixels around it, an edge has 6."""
+    inside = torch.zeros(1, 1, 12, 12, dtype=torch.bool)
+    inside[..., :5, 3:9] = True
+    slices = torch.full((1, 1, 12, 12), 0.5)
+    found = Residual(median_px=3)(slices, torch.zeros_like(slices), inside)
+    expected = 0.5 * inside
+    for row, column in ((0, 3), (0, 8), (4, 3), (4, 8)):
+        expected[..., row, column] = 0
+    assert torch.equal(found, expected)
+
+
 def test_a_negative_sigma_is_refused():
     with pytest.raises(ValueError, match=r"sigma_px is -1.0, legal is 0 or more"):
         Residual(sigma_px=-1.0)

@@ -107,6 +107,34 @@ def test_with_total_variation_the_change_is_its_proximal_map():
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
 
 
+def test_every_step_goes_on_where_the_total_variation_of_the_last_one_stopped():
+    """Each half of 16 columns gives way by 1.6 / 16, which no single step has time to find out."""
+    slices = torch.full((1, 1, SIZE, SIZE), 0.5)
+    slices[..., 16:] = 0.9
+    expected = torch.full((1, 1, SIZE, SIZE), 0.1)
+    expected[..., 16:] = 0.3
+    inside = everywhere(1, 1, SIZE, SIZE)
+    errors = []
+    for steps in (1, 4):
+        method = method_of(grey_network(), weight=1.6, steps=steps, step=1.0)
+        errors.append((method.anomaly_map(slices, inside) - expected).abs().max().item())
+    assert errors[0] > 0.01
+    assert errors[1] < 1e-4
+
+
+def test_a_step_is_halved_for_the_slice_that_needs_it_alone():
+    """Steps along sum |y - 0.5|, whose gradient is the sign, from 1 and from 0.57.
+
+    The first goes 0.2 twice. The second may go 0.1, to 0.47, and then 0.05, to 0.52.
+    """
+    slices = torch.ones(2, 1, SIZE, SIZE)
+    slices[1] = 0.57
+    method = method_of(grey_network(), reconstruction="laplace", weight=0.0, steps=2, step=0.2)
+    restored, _ = method.restore(slices, everywhere(2, 1, SIZE, SIZE))
+    expected = torch.tensor([0.6, 0.52]).view(2, 1, 1, 1).expand_as(slices)
+    torch.testing.assert_close(restored, expected)
+
+
 def test_noise_is_kept_and_a_lesion_is_not():
     """What total variation is for: one big change is cheap, many small ones are dear."""
     generator = torch.Generator().manual_seed(0)

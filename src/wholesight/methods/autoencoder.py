@@ -5,6 +5,7 @@ Axes: b slices, c channels, H W slice pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -47,11 +48,16 @@ class CodingCost:
             parts["kl"] = kl_divergence(coding.mean, coding.log_variance)
         return parts
 
-    def total(self, coding: Coding, slices: Float[Tensor, "b c H W"]) -> Float[Tensor, " b"]:
-        """Return the weighted sum: the negative ELBO where beta is 1."""
-        parts = self.parts(coding, slices)
+    def total(self, parts: Mapping[str, Float[Tensor, " b"]]) -> Float[Tensor, " b"]:
+        """Return the weighted sum of the terms: the negative ELBO where beta is 1."""
         total = parts["reconstruction"]
         return total + self.beta * parts["kl"] if "kl" in parts else total
+
+    def loss(self, coding: Coding, slices: Float[Tensor, "b c H W"]) -> LossTerms:
+        """Return the mean over slices of all of it."""
+        parts = self.parts(coding, slices)
+        logged = {name: part.mean() for name, part in parts.items()}
+        return LossTerms(self.total(parts).mean(), logged)
 
 
 class Autoencoding(Method):
@@ -105,9 +111,7 @@ class Autoencoding(Method):
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
     ) -> LossTerms:
-        coding = self.network(slices)
-        parts = {name: part.mean() for name, part in self.cost.parts(coding, slices).items()}
-        return LossTerms(self.cost.total(coding, slices).mean(), parts)
+        return self.cost.loss(self.network(slices), slices)
 
     @torch.no_grad()
     def anomaly_map(

@@ -105,11 +105,9 @@ class ContextEncoding(Method):
         context = self.cost.reconstruction(self.network.reconstruct(painted), slices).mean()
         if self.weight == 1:
             return LossTerms(context, {"context": context})
-        coding = self.network(slices)
-        parts = {name: part.mean() for name, part in self.cost.parts(coding, slices).items()}
-        plain = self.cost.total(coding, slices).mean()
-        total = (1 - self.weight) * plain + self.weight * context
-        return LossTerms(total, parts | {"context": context})
+        plain = self.cost.loss(self.network(slices), slices)
+        total = (1 - self.weight) * plain.total + self.weight * context
+        return LossTerms(total, plain.parts | {"context": context})
 
     def anomaly_map(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
@@ -127,11 +125,8 @@ class ContextEncoding(Method):
         """Return |d cost / d pixel|, smoothed inside the body."""
         with torch.enable_grad():
             pixels = slices.detach().requires_grad_()
-            coding = self.network(pixels)
-            if self.gradient_of == "kl":
-                cost = self.cost.parts(coding, pixels)["kl"]
-            else:
-                cost = self.cost.total(coding, pixels)
+            parts = self.cost.parts(self.network(pixels), pixels)
+            cost = parts["kl"] if self.gradient_of == "kl" else self.cost.total(parts)
             # Slices do not see each other, so the sum's gradient is each slice's own.
             gradient = torch.autograd.grad(cost.sum(), pixels)[0]
         sigma_px = self.gradient_sigma_px or 0.0

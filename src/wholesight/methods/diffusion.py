@@ -42,6 +42,9 @@ class Diffusion(Method):
         "Wyatt, Leach, Schmon, Willcocks: AnoDDPM: anomaly detection with denoising diffusion "
         "probabilistic models using simplex noise. CVPR Workshops 2022."
     )
+    needs: ClassVar[str] = (
+        "normal slices; slow: a map takes one pass for every step of the way back"
+    )
     alpha_bar: Float[Tensor, " times"]
 
     def __init__(

@@ -103,7 +103,7 @@ class FAnoGAN(Method):
         # A generator with batch norm would go on learning its statistics, and from other slices
         # than it was trained on; in eval mode it is the generator that makes the map.
         self.network.decoder.eval()
-        code = self.network.code(self.network.encoder(slices).fourth.flatten(1))
+        code = self.network.encode(slices)
         found = frozen(self.network.decoder)(code).sigmoid()
         with torch.no_grad():
             wanted = self.critic(slices).features

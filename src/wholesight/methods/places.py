@@ -10,12 +10,15 @@ Axes: b slices, c channels, H W slice pixels, P P places, K K regions.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
+
+# More than any slice has pixels along a side.
+_MOST_PLACES: Final = 2048
 
 
 class Boxes(NamedTuple):
@@ -86,8 +89,8 @@ class PlaceStatistics(nn.Module):
 
     def __init__(self, *, places: int = 64, min_spread_share: float = 0.25) -> None:
         super().__init__()
-        if places < 2:
-            raise ValueError(f"places is {places}, legal is 2 or more")
+        if not 2 <= places <= _MOST_PLACES:
+            raise ValueError(f"places is {places}, legal is 2 to {_MOST_PLACES}")
         if not 0 < min_spread_share <= 1:
             raise ValueError(f"min_spread_share is {min_spread_share}, legal is 0 < share <= 1")
         self.places = places

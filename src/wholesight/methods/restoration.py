@@ -56,6 +56,8 @@ class Restoration(Method):
         "normative prior. MedIA 2020; You, Tezcan, Chen, Konukoglu, MIDL 2019."
     )
 
+    needs: ClassVar[str] = "normal slices; slow: a map takes passes both ways for every step"
+
     def __init__(
         self,
         *,
@@ -92,9 +94,7 @@ class Restoration(Method):
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
     ) -> LossTerms:
-        coding = self.network(slices)
-        parts = {name: part.mean() for name, part in self.cost.parts(coding, slices).items()}
-        return LossTerms(self.cost.total(coding, slices).mean(), parts)
+        return self.cost.loss(self.network(slices), slices)
 
     @torch.no_grad()
     def anomaly_map(
@@ -146,7 +146,7 @@ class Restoration(Method):
     def _state(self, slices: Tensor, originals: Tensor, inside: Tensor, dual: Tensor) -> _State:
         with torch.enable_grad():
             pixels = slices.detach().requires_grad_()
-            negative_elbo = self.cost.total(self.network(pixels), pixels)
+            negative_elbo = self.cost.total(self.cost.parts(self.network(pixels), pixels))
             # Slices do not see each other, so the sum's gradient is each slice's own.
             gradient = torch.autograd.grad(negative_elbo.sum(), pixels)[0]
         variation = total_variation(slices - originals, inside)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wholesight.nn.blocks import Norm
-from wholesight.nn.coder import Coder, Coding
+from wholesight.nn.coder import Coder, Coding, require_latent
 from wholesight.nn.decoder import ResidualDecoder
 from wholesight.nn.dropout import ChannelDropout
 from wholesight.nn.encoder import ResNetEncoder, Stem
@@ -31,6 +31,7 @@ class Autoencoder(Coder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        require_latent(latent)
         self.slice_shape = (channels, size, size)
         self.dropout = dropout
         self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)
@@ -46,5 +47,9 @@ class Autoencoder(Coder):
         )
 
     def forward(self, slices: Float[Tensor, "b c H W"]) -> Coding:
-        code = self.code(self.drop(self.encoder(slices).fourth).flatten(1))
+        code = self.encode(slices)
         return Coding(self.decoder(code), code, None)
+
+    def encode(self, slices: Float[Tensor, "b c H W"]) -> Float[Tensor, "b z"]:
+        """Return the code."""
+        return self.code(self.drop(self.encoder(slices).fourth).flatten(1))

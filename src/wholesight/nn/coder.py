@@ -23,6 +23,12 @@ class Coding(NamedTuple):
     log_variance: Float[Tensor, "b z"] | None
 
 
+def require_latent(latent: int) -> None:
+    """Raise ValueError for a code without dimensions."""
+    if latent < 1:
+        raise ValueError(f"latent is {latent}, legal is 1 or more")
+
+
 class Coder(nn.Module, ABC):
     """An encoder and a decoder with a code between them; sigmoid of the logits is in [0, 1].
 

@@ -17,6 +17,7 @@ from wholesight.nn.encoder import ResNetEncoder
 from wholesight.nn.published import Bmvc2021UpBlock, Media2022UpBlock
 
 # Which up blocks a decoder is made of: ours, or those of a published program.
+LEAST_WIDTH: Final = 4
 UpBlocks = Literal["residual", "bmvc2021", "media2022"]
 UP_BLOCKS: Final = {
     "residual": UpBlock,
@@ -26,7 +27,7 @@ UP_BLOCKS: Final = {
 
 
 class ResidualDecoder(nn.Module):
-    """Linear layer to `width_top` maps, up blocks that halve the width each, 3x3 convolution.
+    """Linear layer to `width_top` maps, up blocks that halve the width (to 4), 3x3 convolution.
 
     The published decoders have width_top 256. up : "residual" is ours, "media2022" has the same
     widths. With "bmvc2021" the linear layer gives as many maps as the latent has dimensions, and
@@ -46,9 +47,9 @@ class ResidualDecoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(latent, width_top) < 1:
-            raise ValueError(f"latent {latent} and width_top {width_top} must be at least 1")
-        widths = [max(width_top // 2**block, 4) for block in range(blocks + 1)]
+        if width_top < LEAST_WIDTH:
+            raise ValueError(f"width_top is {width_top}, legal is {LEAST_WIDTH} or more")
+        widths = [max(width_top // 2**block, LEAST_WIDTH) for block in range(blocks + 1)]
         if up == "bmvc2021":
             widths = [latent, *widths[:-1]]
         self.shape_top = (widths[0], size_top, size_top)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wholesight.nn.blocks import Norm
-from wholesight.nn.coder import Coder, Coding
+from wholesight.nn.coder import Coder, Coding, require_latent
 from wholesight.nn.decoder import ResidualDecoder, UpBlocks
 from wholesight.nn.dropout import ChannelDropout
 from wholesight.nn.encoder import ResNetEncoder, Stages, Stem
@@ -54,6 +54,7 @@ class VAE(Coder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        require_latent(latent)
         self.slice_shape = (channels, size, size)
         self.dropout = dropout
         self.encoder = ResNetEncoder(channels=channels, width=width, stem=stem, norm=norm)

@@ -156,7 +156,8 @@ class HistogramMatch(Intensity):
 
     per : "slice" matches every axial slice by itself, as published, so that all have the same
     histogram, and a large bright lesion darkens the rest of its slice; "scan" matches the scan's
-    body as a whole and keeps the differences between its slices.
+    body as a whole and keeps the differences between its slices. A slice whose body is of one value
+    has no histogram to match, and becomes the reference's median.
     """
 
     learns: ClassVar[bool] = True
@@ -179,7 +180,8 @@ class HistogramMatch(Intensity):
         large = np.flatnonzero(sizes >= np.median(sizes))
         middle = large[np.argsort(medians[large], kind="stable")[len(large) // 2]]
         chosen = next(islice(normal_slices, int(middle), None))
-        self.reference = np.sort(chosen).astype(np.float32)
+        _refuse_standardised(chosen)
+        self.reference = np.sort(chosen).astype(np.float32).clip(0)
 
     def state(self) -> dict[str, np.ndarray]:
         return {} if self.reference is None else {"reference": self.reference}
@@ -192,11 +194,12 @@ class HistogramMatch(Intensity):
             raise ModelError(
                 "intensity histogram-match has no reference slice yet. Run: wholesight fit"
             )
-        matched = match_histograms(values, self.reference)
-        return (matched / _positive(float(self.reference.max()), "reference")).astype(np.float32)
+        scale = _positive(float(self.reference.max()), "reference")
+        if np.ptp(values) == 0:
+            return np.full(len(values), np.median(self.reference) / scale, np.float32)
+        return (match_histograms(values, self.reference) / scale).astype(np.float32)
 
     def __call__(self, voxels: np.ndarray, body: np.ndarray) -> np.ndarray:
-        # Matching makes something of nothing: a constant would become the reference's maximum.
         _positive(float(np.ptp(voxels[body])), "range")
         if self.per == "scan":
             return super().__call__(voxels, body)
@@ -242,9 +245,9 @@ def _refuse_standardised(values: np.ndarray) -> None:
     share = negative_share(values)
     if share > _MOST_NEGATIVE:
         raise InputError(
-            f"{share:.0%} of the body's voxels are below 0, so dividing by the mode would make "
-            "them black. If the intensities were standardised, use the scan from before that, or "
-            "the intensity percentile, which takes any scale.",
+            f"{share:.0%} of the body's voxels are below 0, and 0 has to be black here. If the "
+            "intensities were standardised, use the scan from before that, or the intensity "
+            "percentile, which takes any scale.",
             code="E_BACKGROUND",
         )
 
