@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 import typing
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import torch
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from wholesight.attention import ATTENTIONS, TARGETS, Attention, Target
@@ -35,6 +33,7 @@ from wholesight.objective.penalties import PENALTIES, Penalty
 from wholesight.prep.body import BODIES, Body
 from wholesight.prep.chain import Prep
 from wholesight.prep.intensity import INTENSITIES, Intensity
+from wholesight.recipe_file import locate, override, read, shipped
 
 # What `kind` chooses among.
 REGISTRIES: Final[dict[type, dict[str, Any]]] = {
@@ -53,7 +52,8 @@ REGISTRIES: Final[dict[type, dict[str, Any]]] = {
 Cost = Literal["nothing", "seconds", "minutes", "hours", "days"]
 COSTS: Final = typing.get_args(Cost)
 
-_COST: Final = "minutes"
+# What a recipe says of itself when it says nothing; the method has a reference of its own.
+_ABOUT: Final = {"name": "unnamed", "summary": "", "reference": "", "cost": "minutes"}
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
 SHARED: Final = ("size",)
@@ -79,8 +79,12 @@ class Training:
     min_body_share: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 2 or self.learning_rate <= 0:
-            raise ValueError("legal is epochs >= 1, batch >= 2 (batch norm), learning_rate > 0")
+        if self.epochs < 1:
+            raise ValueError(f"epochs is {self.epochs}, legal is 1 or more")
+        if self.batch < 2:
+            raise ValueError(f"batch is {self.batch}, legal is 2 or more, for batch norm")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, legal is > 0")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {list(self.betas)}, legal are two with 0 <= beta < 1")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
@@ -115,16 +119,31 @@ class Recipe:
     resolved: dict[str, Any]
 
     @classmethod
-    def from_dict(cls, spec: Mapping[str, Any], *, seed: int = 0) -> Recipe:
+    def from_dict(
+        cls, spec: Mapping[str, Any], *, seed: int = 0, folder: Path | None = None
+    ) -> Recipe:
         """Build a recipe, its network's weights drawn from the seed.
 
+        folder : where recipe files that it nests are looked for, the working folder unless told.
         Raises RecipeError that names the key, the value and the legal ones.
         """
+        if not isinstance(spec, Mapping):
+            raise RecipeError(f"a recipe is a mapping with the key method, not {spec!r}.")
+        try:
+            return cls._built(spec, seed, folder or Path())
+        except RecursionError as fault:
+            raise RecipeError(
+                "the recipe is nested too deeply: does a part hold itself?"
+            ) from fault
+
+    @classmethod
+    def _built(cls, spec: Mapping[str, Any], seed: int, folder: Path) -> Recipe:
         about = ("name", "summary", "reference", "cost")
         _refuse_unknown(spec, (*about, *SHARED, "prep", "method", "training", "cleanup"), "recipe")
         resolved = {key: spec[key] for key in (*about, *SHARED) if key in spec}
-        builder = _Builder({key: spec[key] for key in SHARED if key in spec}, resolved)
-        cost, _ = builder.build(Cost, spec.get("cost", _COST), "cost")
+        builder = _Builder({key: spec[key] for key in SHARED if key in spec}, resolved, folder)
+        for key in about:
+            builder.build(Cost if key == "cost" else str, spec.get(key, _ABOUT[key]), key)
         parts: dict[str, Any] = {}
         for key, kind in (
             ("prep", Prep),
@@ -133,22 +152,20 @@ class Recipe:
             ("cleanup", Cleanup),
         ):
             # Forked, so that building a recipe leaves the caller's random numbers alone.
-            with torch.random.fork_rng(devices=()):
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
                 torch.manual_seed(seed)
                 parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
         _require_fitting(parts["method"], parts["prep"], parts["training"])
-        for part, betas in builder.betas.items():
-            if betas != list(parts["training"].betas):
-                warnings.warn(
-                    f"{part} is made for training.betas {betas}, and will be trained with "
-                    f"{list(parts['training'].betas)}, those of the recipe it is nested in.",
-                    stacklevel=2,
-                )
+        for doubt in (
+            *parts["method"].doubts(parts["training"].epochs),
+            *builder.doubts(parts["training"]),
+        ):
+            warnings.warn(doubt, stacklevel=4)
         return cls(
-            name=str(spec.get("name", "unnamed")),
-            summary=str(spec.get("summary", "")),
-            reference=str(spec.get("reference", parts["method"].reference)),
-            cost=cost,
+            name=spec.get("name", _ABOUT["name"]),
+            summary=spec.get("summary", _ABOUT["summary"]),
+            reference=spec.get("reference", parts["method"].reference),
+            cost=spec.get("cost", _ABOUT["cost"]),
             resolved=resolved,
             **parts,
         )
@@ -156,10 +173,11 @@ class Recipe:
     @classmethod
     def load(cls, name: str, overrides: Sequence[str] = (), *, seed: int = 0) -> Recipe:
         """Load a shipped recipe by name or a recipe file by path, with `key=value` overrides."""
-        spec = _read(_locate(name))
-        for override in overrides:
-            _override(spec, override)
-        return cls.from_dict(spec, seed=seed)
+        path = locate(name)
+        spec = read(path)
+        for change in overrides:
+            override(spec, change)
+        return cls.from_dict(spec, seed=seed, folder=path.parent)
 
 
 def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
@@ -172,7 +190,8 @@ def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
     if training.epochs <= method.last_start:
         raise RecipeError(
             f"training.epochs: {training.epochs} is too few, a part of this method starts after "
-            f"{method.last_start:g} epochs. Train longer, or let it start earlier."
+            f"{method.last_start:g} epochs (its warmup_epochs or encoder_start). Train longer, or "
+            "let it start earlier."
         )
     # One channel, square.
     size = prep.slices.size
@@ -181,14 +200,6 @@ def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
             f"method: takes slices of {method.slice_shape}, but prep gives (1, {size}, {size}). "
             "State the size once, at the top of the recipe."
         )
-
-
-def shipped() -> dict[str, Path]:
-    """Return the recipes that come with wholesight, by name."""
-    here = Path(__file__).parent
-    # In the wheel they lie inside the package, in a checkout beside `src`.
-    folder = next(path for path in (here / "recipes", here.parents[1] / "recipes") if path.is_dir())
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 class Listed(NamedTuple):
@@ -203,14 +214,14 @@ class Listed(NamedTuple):
 
 def catalogue() -> list[Listed]:
     """Return what the shipped recipes say of themselves, by name."""
-    specs = {name: _read(path) for name, path in shipped().items()}
+    specs = {name: read(path) for name, path in shipped().items()}
     return [
         Listed(
             name=name,
             method=spec["method"]["kind"],
             summary=spec["summary"],
             reference=spec.get("reference", METHODS[spec["method"]["kind"]].reference),
-            cost=spec.get("cost", _COST),
+            cost=spec.get("cost", _ABOUT["cost"]),
         )
         for name, spec in specs.items()
     ]
@@ -219,9 +230,12 @@ def catalogue() -> list[Listed]:
 class _Builder:
     """Builds objects from plain data by the annotations of their constructors."""
 
-    def __init__(self, shared: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    def __init__(
+        self, shared: Mapping[str, Any], resolved: Mapping[str, Any], folder: Path
+    ) -> None:
         self.shared = shared
         self.resolved = resolved
+        self.folder = folder
         self.nested: list[Path] = []
         self.betas: dict[str, list[float]] = {}
 
@@ -242,7 +256,9 @@ class _Builder:
         if registry is METHODS and isinstance(options, Mapping) and "recipe" in options:
             return self._nested(options, key)
         if not isinstance(options, Mapping) or "kind" not in options:
-            raise RecipeError(f"{key}: 'kind' is missing. Legal: {', '.join(sorted(registry))}.")
+            raise RecipeError(
+                f"{key}: {options!r} names no kind. Legal: {', '.join(sorted(registry))}."
+            )
         kind = options["kind"]
         if not isinstance(kind, str) or kind not in registry:
             raise RecipeError(f"{key}.kind: '{kind}' is unknown. {nearest(str(kind), registry)}")
@@ -256,17 +272,22 @@ class _Builder:
         It is trained as this recipe says; of the other's training, betas are compared alone, since
         critics do not learn with those of others.
         """
-        _refuse_unknown(options, ("recipe",), key)
-        path = _locate(str(options["recipe"])).resolve()
+        if len(options) > 1:
+            more = ", ".join(sorted(str(name) for name in options if name != "recipe"))
+            raise RecipeError(
+                f"{key}: {more} beside 'recipe'. To change a nested recipe, write its method out "
+                "instead: kind and options."
+            )
+        path = locate(str(options["recipe"]), self.folder).resolve()
         if path in self.nested:
             raise RecipeError(f"{key}.recipe: '{options['recipe']}' nests itself.")
-        spec = _read(path)
+        spec = read(path)
         # In this recipe's size: what is stated once at the top is handed to every part.
         _, prep = self.build(Prep, spec.get("prep", {}), f"{key}.prep")
         if prep != self.resolved["prep"]:
             raise RecipeError(
-                f"{key}.recipe: '{options['recipe']}' prepares slices otherwise than this recipe "
-                f"({prep} against {self.resolved['prep']}). Give both the same prep."
+                f"{key}.recipe: '{options['recipe']}' prepares slices otherwise than this recipe: "
+                f"{_differences(prep, self.resolved['prep'])}. Give both the same prep."
             )
         training, _ = self.build(Training, spec.get("training", {}), f"{key}.training")
         self.betas[f"{key}.recipe: {options['recipe']}"] = list(training.betas)
@@ -275,6 +296,16 @@ class _Builder:
             return self._choose(METHODS, spec.get("method", {}), key)
         finally:
             self.nested.pop()
+
+    def doubts(self, training: Training) -> list[str]:
+        """Return what to say of nested recipes that are trained otherwise than they ask for."""
+        own = list(training.betas)
+        return [
+            f"{part} is made for training.betas {betas}, and will be trained with {own}, those of "
+            "the recipe it is nested in."
+            for part, betas in self.betas.items()
+            if betas != own
+        ]
 
     def _list(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         if not isinstance(value, Sequence) or isinstance(value, str):
@@ -297,8 +328,9 @@ class _Builder:
                 resolved[name] = plain
         try:
             return cls(**arguments), resolved
-        except ValueError as fault:
-            raise RecipeError(f"{key}: {fault}.") from fault
+        except (ValueError, RuntimeError, OverflowError) as fault:
+            # A network that no memory can hold is a RuntimeError.
+            raise RecipeError(f"{key}: {str(fault).splitlines()[0]}.") from fault
 
     def _plain(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         try:
@@ -309,6 +341,18 @@ class _Builder:
         if isinstance(read, float) and not math.isfinite(read):
             raise RecipeError(f"{key}: {value!r} is not legal, a finite number is needed.")
         return read, read
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], key: str = "prep") -> str:
+    """Say where two nested mappings differ, by full key."""
+    told = []
+    for name in dict.fromkeys([*one, *other]):
+        there, here = one.get(name), other.get(name)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            told.append(_differences(there, here, f"{key}.{name}"))
+        elif here != there:
+            told.append(f"{key}.{name} is {there} there and {here} here")
+    return ", ".join(filter(None, told))
 
 
 def _parameters(cls: Any) -> dict[str, tuple[Any, Any]]:
@@ -323,69 +367,5 @@ def _parameters(cls: Any) -> dict[str, tuple[Any, Any]]:
 def _refuse_unknown(given: Mapping[str, Any], legal: Any, key: str) -> None:
     for name in given:
         if name not in legal:
-            raise RecipeError(f"{key}: '{name}' is unknown. {nearest(str(name), legal)}")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers: 1e-3 is one, where YAML 1.1 wants 1.0e-3 and reads a word."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _parse(text: str) -> Any:
-    return yaml.load(text, _Loader)  # a SafeLoader, see above
-
-
-def _locate(name: str) -> Path:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise RecipeError(f"{path}: no such recipe file. Check the path.")
-        return path
-    recipes = shipped()
-    if name not in recipes:
-        raise RecipeError(
-            f"'{name}' is no shipped recipe. {nearest(name, recipes)} "
-            "A recipe file of your own ends in .yaml."
-        )
-    return recipes[name]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        spec = _parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        raise RecipeError(f"{path}: cannot be read as YAML ({fault}).") from fault
-    if not isinstance(spec, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping with the keys prep, method, training.")
-    return {"name": path.stem, **spec}
-
-
-def _override(spec: dict[str, Any], override: str) -> None:
-    """Apply one `--set a.b.0.c=value`; the value is read as YAML."""
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: write key=value, for instance training.epochs=20.")
-    *parents, last = key.split(".")
-    place: Any = spec
-    for parent in parents:
-        if isinstance(place, dict) and isinstance(place.get(parent), str) and place is not spec:
-            # `body: nonzero` is short for `body: {kind: nonzero}`.
-            place[parent] = {"kind": place[parent]}
-        try:
-            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-        except (ValueError, IndexError) as fault:
-            raise RecipeError(f"--set {key}: there is no entry '{parent}' in this list.") from fault
-        if not isinstance(place, dict | list):
-            raise RecipeError(f"--set {key}: '{parent}' is a value, it has no options.")
-    try:
-        parsed = _parse(value)
-        if isinstance(place, list):
-            place[int(last)] = parsed
-        else:
-            place[last] = parsed
-    except (ValueError, IndexError, yaml.YAMLError) as fault:
-        raise RecipeError(f"--set {override}: cannot be applied ({fault}).") from fault
+            hint = nearest(str(name), legal) if legal else "There are no options here."
+            raise RecipeError(f"{key}: '{name}' is unknown. {hint}")

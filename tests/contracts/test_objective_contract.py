@@ -6,7 +6,7 @@ import torch
 from wholesight.attention import ATTENTIONS, NORMALISATIONS, TARGETS, UPSAMPLINGS
 from wholesight.objective.constraints import CONSTRAINTS
 from wholesight.objective.losses import RECONSTRUCTIONS
-from wholesight.objective.penalties import PENALTIES, Quadratic
+from wholesight.objective.penalties import PENALTIES, LogBarrier, Quadratic
 
 
 def body(b: int = 3, side: int = 8) -> torch.Tensor:
@@ -151,10 +151,13 @@ EQUALITIES = {
     "absolute": PENALTIES["absolute"](),
     "quadratic, equality": Quadratic(equality=True),
 }
-INEQUALITIES = {name: kind() for name, kind in PENALTIES.items() if name not in EQUALITIES}
+INEQUALITIES = {
+    **{name: kind() for name, kind in PENALTIES.items() if name not in EQUALITIES},
+    "log-barrier, growing": LogBarrier(growth=1.1),
+}
 
 
-@pytest.mark.parametrize("epoch", [0.0, 7.5, 300.0])
+@pytest.mark.parametrize("epoch", [0.0, 10.0, 300.0])
 @pytest.mark.parametrize("name", INEQUALITIES)
 def test_a_penalty_is_finite_and_never_falls_with_the_violation(name, epoch):
     penalty = INEQUALITIES[name]

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_fill_holes
 
+from wholesight.methods import METHODS
+from wholesight.recipe_file import shipped
+
 GEOMETRY = [
     *("dim", "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"),
@@ -264,3 +267,27 @@ def test_info_of_a_model_and_of_a_scan(wholesight, heads, model):
 def test_version_and_help(wholesight):
     assert wholesight("--version").out.startswith("wholesight 0.")
     assert "calibrate" in wholesight("--help").out
+
+
+def test_info_lists_every_method_with_source_needs_and_recipes(wholesight, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told = wholesight("info", "--methods").out
+    assert max(map(len, told.splitlines())) <= 80
+    lines = [line.split() for line in told.splitlines()]
+    assert [line for line in lines if line[:2] == ["bmvc2021", "days"]]
+    assert [line for line in lines if line[:2] == ["normative", "seconds"]]
+    assert {kind for kind in METHODS if [kind] in lines} == set(METHODS)
+    assert {name for name in shipped() if any(line[:1] == [name] for line in lines)} == {*shipped()}
+    assert told.count("needs:") == len(METHODS)
+    both = wholesight("info", "somewhere", "--methods")
+    assert both.code == 2
+    assert "Name one thing" in both.err
+
+
+def test_a_recipe_of_days_says_so_before_it_starts(wholesight, heads, tmp_path):
+    small = ["size=32", "training.epochs=1", "training.batch=4", "method.network.width_top=8"]
+    changes = [word for change in small for word in ("--set", change)]
+    words = ["fit", heads, "--recipe", "vae-residual-paper", "--out", tmp_path / "m"]
+    told = wholesight(*words, *changes, "--device", "cpu")
+    assert told.code == 0, told.err
+    assert "takes days on a CPU" in told.out

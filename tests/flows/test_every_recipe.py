@@ -6,7 +6,8 @@ import pytest
 from wholesight.datasets import open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
-from wholesight.recipe import Recipe, shipped
+from wholesight.recipe import Recipe
+from wholesight.recipe_file import shipped
 from wholesight.training.fit import fit
 
 

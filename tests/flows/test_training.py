@@ -195,3 +195,19 @@ def test_a_stage_that_is_over_is_no_longer_in_the_history(scans, small_recipe, t
     assert not first["image_residual"]
     assert second["image_residual"]
     assert not second["critic"]
+
+
+def test_the_history_tells_the_gradient_norms_of_the_rivals(scans, tmp_path):
+    fit(recipe(), scans, tmp_path / "m", device="cpu")
+    history = (tmp_path / "m" / "training" / "history.csv").read_text()
+    for row in csv.DictReader(history.splitlines()):
+        assert float(row["gradient_reconstruction"]) > 0
+        assert float(row["gradient_constraint"]) > 0
+
+
+@pytest.mark.parametrize("override", ["training.betas=[0.0, 0.5]", "training.gradient_clip=1e-6"])
+def test_options_of_the_optimiser_change_the_weights(scans, tmp_path, override):
+    short = ["training.epochs=2"]
+    fit(recipe(*short), scans, tmp_path / "plain", device="cpu")
+    fit(recipe(*short, override), scans, tmp_path / "other", device="cpu")
+    assert weights_of(tmp_path / "plain") != weights_of(tmp_path / "other")

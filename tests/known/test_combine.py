@@ -297,7 +297,7 @@ def test_only_what_trains_has_a_loss(make):
     own = Learnt().loss(slices, inside, 0.0)
     terms = make(part=Learnt()).loss(slices, inside, 0.0)
     torch.testing.assert_close(terms.total, own.total)
-    assert [name.partition("_")[2] for name in terms.parts] == ["square"]
+    assert [name.partition("_")[0] for name in terms.parts] == ["square"]
     assert terms.rivals.keys() == terms.parts.keys()
     idle = make(part=Biased())
     assert not idle.trainable
@@ -315,12 +315,12 @@ def test_what_a_part_asks_for_is_asked_for(make):
 
 
 def test_two_that_train_do_so_as_if_alone():
-    """Disjoint parameters: the sum's gradient is each one's own. No rival pulls at both."""
+    """Disjoint parameters: the sum's gradient is each one's own. Rivals are each part's own."""
     slices, inside = normals(4)
     method = Average(methods=[Learnt(), Learnt()])
     terms = method.loss(slices, inside, 0.0)
-    assert sorted(terms.parts) == ["1_square", "2_square"]
-    assert not terms.rivals
+    assert sorted(terms.parts) == ["square_1", "square_2"]
+    assert sorted(terms.rivals) == ["square_1", "square_2"]
     terms.total.backward()
     alone = Learnt()
     alone.loss(slices, inside, 0.0).total.backward()
@@ -333,7 +333,7 @@ def test_two_that_train_do_so_as_if_alone():
     [
         (lambda: Average(methods=[]), "methods is empty, legal are one or more"),
         (lambda: Gate(map=Biased(), gate=Biased(), regions=0), "regions is 0, legal is 1 or more"),
-        (lambda: Standardised(method=Biased(), places=0), "places is 0, legal is 2 or more"),
+        (lambda: Standardised(method=Biased(), places=0), "places is 0, legal is 2 to 2048"),
         (
             lambda: Average(methods=[Learnt(shape=(1, 8, 8)), Learnt(shape=(1, 16, 16))]),
             r"the parts take slices of .*, legal is one shape for all",
@@ -369,7 +369,7 @@ def test_a_part_can_be_set_like_any_option():
     [
         (["prep.intensity.top=2.0"], r"method\.methods\.0\.recipe: 'quick' prepares slices other"),
         (["method.methods.1.recipe=normativ"], "'normativ' is no shipped recipe"),
-        (["method.methods.0.epochs=3"], r"method\.methods\.0: 'epochs' is unknown"),
+        (["method.methods.0.epochs=3"], r"method\.methods\.0: epochs beside 'recipe'"),
         (["method.methods=[]"], "method: methods is empty, legal are one or more"),
         (["method.methods.1={kind: gate, map: quick}"], r"methods\.1\.map\.kind: 'quick'"),
     ],

@@ -20,6 +20,17 @@ def test_gradient_norms_are_over_what_all_rivals_reach():
     rivals["constraint"].backward()  # the graph is still there
 
 
+def test_pairs_of_rivals_that_share_nothing_with_each_other_are_told_apart():
+    """Two parts of a combination, each with a reconstruction and a constraint of its own."""
+    one, other = (torch.tensor([start], requires_grad=True) for start in (1.0, 2.0))
+    rivals = {"a_1": 3 * one.sum(), "b_1": one.square().sum(), "a_2": 5 * other.sum()}
+    found = gradient_norms(rivals, [one, other])
+    assert {name: value.item() for name, value in found.items()} == {
+        "gradient_a_1": 3.0,
+        "gradient_b_1": 2.0,
+    }
+
+
 def test_gradient_norms_of_rivals_that_share_nothing_are_not_told():
     one, other = (torch.ones(1, requires_grad=True) for _ in range(2))
     assert gradient_norms({"a": one.sum(), "b": other.sum()}, [one, other]) == {}

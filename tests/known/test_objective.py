@@ -134,12 +134,34 @@ def test_barrier_is_once_continuously_differentiable_at_the_joint(t):
     assert slope[1].item() == pytest.approx(t)
 
 
-def test_barrier_is_finite_with_finite_gradient_everywhere():
-    violation = torch.tensor([-1.0, -0.2, -1e-9, 0.0, 0.3, 1.0], requires_grad=True)
-    cost = LogBarrier(t=20.0).cost(violation, 0.0)
+@pytest.mark.parametrize(
+    ("t", "growth", "epoch"),
+    [
+        *((20.0, 1.0, 0.0), (1e-6, 1.0, 0.0), (1e6, 1.0, 300.0)),
+        *((20.0, growth, epoch) for growth in (1.1, 1.5, 20.0) for epoch in (0.0, 10.0, 300.0)),
+        *((1e-6, growth, 300.0) for growth in (1.5, 20.0, 1e300)),
+    ],
+)
+def test_barrier_is_finite_with_finite_gradient_everywhere(t, growth, epoch):
+    violation = torch.tensor([-1.0, -0.2, -1e-9, -1e-12, 0.0, 0.3, 1.0], requires_grad=True)
+    barrier = LogBarrier(t=t, growth=growth)
+    cost = barrier.cost(violation, epoch)
     (slope,) = torch.autograd.grad(cost.sum(), violation)
     assert torch.isfinite(cost).all()
     assert torch.isfinite(slope).all()
+    # Convex, and steepest where it is a tangent.
+    assert (slope.diff() >= 0).all()
+    assert slope[-1].item() == pytest.approx(barrier.sharpness(epoch))
+
+
+def test_sharpness_grows_by_its_factor_and_stays_at_a_million():
+    barrier = LogBarrier(t=20.0, growth=1.5)
+    for epoch in (0.0, 0.5, 1.0, 7.25, 26.0):
+        assert barrier.sharpness(epoch) == pytest.approx(20 * 1.5**epoch)
+    # log(1e6 / 20) / log(1.5) = 26.7
+    for growth, epoch in ((1.5, 27.0), (1.5, 300.0), (20.0, 300.0), (1e300, 300.0)):
+        assert LogBarrier(t=20.0, growth=growth).sharpness(epoch) == 1e6
+    assert LogBarrier(t=20.0).sharpness(300.0) == 20.0
 
 
 def test_coverage_over_image_and_body():
@@ -165,15 +187,23 @@ def test_coverage_over_image_and_body():
         (QuantileCoverage, {"bound": 0.0}),
         (QuantileCoverage, {"bound": 1.0}),
         (RegionalCoverage, {"regions": 0}),
+        (RegionalCoverage, {"regions": 65}),
         (RegionalCoverage, {"p": 1.0}),
         (Evenness, {"share": 0.0}),
         (Evenness, {"share": 1.01}),
         (PixelwiseEquality, {"target": 0.0}),
         (PixelwiseEquality, {"target": 1.1}),
         (LogBarrier, {"t": 0.0}),
+        (LogBarrier, {"t": 0.9e-6}),
+        (LogBarrier, {"t": 1.1e6}),
+        (LogBarrier, {"t": math.nan}),
         (LogBarrier, {"growth": 0.9}),
+        (LogBarrier, {"growth": math.inf}),
+        (LogBarrier, {"growth": math.nan}),
         (Multiplier, {"step": 0.0}),
+        (Multiplier, {"step": math.nan}),
         (Multiplier, {"curvature": -1.0}),
+        (Multiplier, {"curvature": math.nan}),
     ],
 )
 def test_an_impossible_option_is_refused_by_name(cls, options):

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from wholesight.errors import RecipeError
-from wholesight.recipe import Recipe, catalogue, shipped
+from wholesight.recipe import Recipe, catalogue
+from wholesight.recipe_file import read, shipped
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from wholesight.recipe import Recipe, catalogue, shipped
         ("method.beta=high", ["method.beta", "'high'", "number"]),
         ("method.terms.0.constraint.p=1.5", ["terms.0.constraint", "p is 1.5", "0 < p < 1"]),
         ("method.terms.0.constraint.kind=cover", ["constraint.kind", "'cover'", "coverage"]),
-        ("method.terms.0.penalty.t=0", ["terms.0.penalty", "t is 0", "t > 0"]),
+        ("method.terms.0.penalty.t=0", ["terms.0.penalty", "t is 0", "<= t <="]),
         ("method.terms.0.weight=0", ["terms.0", "weight", "> 0"]),
         ("method.terms.0.warmup_epochs=16", ["training.epochs", "16", "earlier"]),
         ("method.terms.0.constraint=pixelwise-equality", ["log-barrier", "pixelwise-equality"]),
@@ -43,6 +44,21 @@ from wholesight.recipe import Recipe, catalogue, shipped
         ("method.beta=.inf", ["method.beta", "inf", "finite"]),
         ("method.network.width_top=3", ["method.network", "width_top is 3", "4 or more"]),
         ("method.network.latent=0", ["method.network", "latent is 0", "1 or more"]),
+        ("training.epochs=0", ["training", "epochs is 0", "1 or more"]),
+        ("training.epochs=010", ["training.epochs", "'010'", "integer"]),
+        ("training.epochs=1:30", ["training.epochs", "'1:30'", "integer"]),
+        ("training.batch=1", ["training", "batch is 1", "2 or more"]),
+        ("training=5", ["training", "5", "options are needed"]),
+        ("method=5", ["method", "5", "names no kind", "constrained-vae"]),
+        ("method={attention: 3}", ["method", "names no kind"]),
+        ("prep.body=null", ["prep.body", "None", "nonzero"]),
+        ("method.attention={kind: grad-cam, p: 1}", ["method.attention", "'p'", "no options"]),
+        ("method.terms=coverage", ["method.terms", "list", "'coverage'"]),
+        ("method.terms.9.weight=3", ["terms.9", "no entry '9'", "0 to 0"]),
+        ("method.network.width=1000000000000", ["method.network"]),
+        ("summary=null", ["summary", "None", "string"]),
+        ("method.beta={a: 1, a: 2}", ["'a' stands there twice"]),
+        ("method.beta=" + 2000 * "[", ["cannot be read"]),
         ("cost=cheap", ["cost", "'cheap'", "minutes"]),
     ],
 )
@@ -108,3 +124,50 @@ def test_a_critic_trained_with_other_betas_is_warned_of(tmp_path):
     training = {"epochs": 48, "batch": 8}
     with pytest.warns(UserWarning, match=r"fanogan is made for training.betas \[0.0, 0.9\]"):
         Recipe.load(str(nesting(tmp_path, [{"recipe": "fanogan"}], training=training)))
+
+
+@pytest.mark.parametrize("spec", [None, [], 5, "quick"])
+def test_what_is_no_mapping_is_no_recipe(spec):
+    with pytest.raises(RecipeError, match="a recipe is a mapping"):
+        Recipe.from_dict(spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "a recipe is a mapping"),
+        ("- 1", "a recipe is a mapping"),
+        ("a: [", "cannot be read"),
+        ("method: &m {kind: average, methods: [*m]}", "nested too deeply"),
+        ("epochs: 2024-99-99", "cannot be read"),
+        ("size: " + 5000 * "9", "cannot be read|size"),
+        ("summary: a\nsummary: b", "'summary' stands there twice"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, said):
+    path = tmp_path / "mine.yaml"
+    quick = shipped()["quick"].read_text()
+    prep = quick[quick.index("prep:") : quick.index("method:")]
+    path.write_text(f"{text}\nsize: 96\n{prep}" if text.startswith("method") else text)
+    with pytest.raises(RecipeError, match=said):
+        Recipe.load(str(path))
+
+
+def test_a_name_too_long_for_a_file_is_no_traceback():
+    with pytest.raises(RecipeError, match="cannot be read"):
+        Recipe.load(5000 * "a" + ".yaml")
+
+
+def test_numbers_are_read_as_in_yaml_1_2(tmp_path):
+    path = tmp_path / "numbers.yaml"
+    path.write_text("a: [1e-3, 1.5e3, .5, 7, -3, 2., 1E5, .inf]")
+    assert read(path)["a"] == [1e-3, 1500.0, 0.5, 7, -3, 2.0, 1e5, float("inf")]
+
+
+def test_a_nested_file_is_looked_for_beside_the_outer_one(tmp_path, monkeypatch):
+    (tmp_path / "member.yaml").write_text(shipped()["quick"].read_text())
+    path = nesting(tmp_path, [{"recipe": "member.yaml"}])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert Recipe.load(str(path)).method.slice_shape == (1, 96, 96)

@@ -15,7 +15,8 @@ from wholesight.methods.constrained_vae import Term
 from wholesight.nn.vae import VAE
 from wholesight.prep.chain import Prep
 from wholesight.prep.slices import Slicing
-from wholesight.recipe import REGISTRIES, Training, shipped
+from wholesight.recipe import REGISTRIES, Training
+from wholesight.recipe_file import shipped
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "wholesight").rglob("*.py"))

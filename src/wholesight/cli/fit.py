@@ -41,6 +41,7 @@ def fit(
     # What is wrong with the data is said before torch is loaded, which takes seconds.
     found = open_dataset(data, modality=modality)
     cases = found.subset("train")
+    from wholesight.detector import device_name
     from wholesight.recipe import Recipe
     from wholesight.training.fit import fit as train
     from wholesight.training.record import training_data
@@ -48,6 +49,12 @@ def fit(
     screen = console()
     chosen = Recipe.load(recipe, overrides or (), seed=seed)
     screen.print(Text.assemble((chosen.name, "bold"), f": {chosen.summary}"))
+    if chosen.cost in ("hours", "days") and device_name(device.value) == "cpu":
+        screen.print(
+            f"note: that takes {chosen.cost} on a CPU. Recipes of minutes: wholesight info "
+            "--methods. Ctrl-C stops it; what is kept then is the last full epoch.",
+            soft_wrap=True,
+        )
     detector = train(
         chosen,
         Scans(cases),

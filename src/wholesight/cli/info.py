@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from wholesight.errors import UsageError
 
-_WIDTH = 100
+_NARROWEST, _WIDEST = 72, 120
 
 
 def info(
@@ -53,17 +54,18 @@ def _methods() -> str:
             if recipe.reference != method.reference:
                 lines += _wrapped(recipe.reference, " " * (column + 10))
         blocks.append("\n".join(lines))
-    note = (
-        "Under each method its recipes for wholesight fit --recipe: name, how long training takes\n"
-        "on two CPU cores, what it is."
+    legend = _wrapped(
+        "Every method with its source and needs; below it its recipes for wholesight fit --recipe: "
+        "name, how long training takes on two CPU cores, what it is."
     )
-    return "\n\n".join([*blocks, note])
+    return "\n\n".join(["\n".join(line.lstrip() for line in legend), *blocks])
 
 
 def _wrapped(text: str, before: str = "") -> list[str]:
     """Lines of text, indented under what stands before the first of them."""
     first = f"  {before}  " if before else "  "
-    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+    width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first))
 
 
 def _model(path: Path) -> dict[str, str]:

@@ -55,21 +55,19 @@ class Combination(Method, ABC):
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
     ) -> LossTerms:
-        """Return the sum over the parts that train, 0 without; "part_term" names terms in the log.
-
-        Rivals pull at the same parameters, so they are passed on only where a single part trains.
-        """
+        """Return the sum over the parts that train, 0 without; terms are logged as "term_part"."""
         terms = {
             name: part.loss(slices, inside, epoch)
             for name, part in self.parts.items()
             if part.trainable
         }
         total = sum((own.total for own in terms.values()), start=slices.new_zeros(()))
-        logged = {f"{name}_{k}": v for name, own in terms.items() for k, v in own.parts.items()}
-        if len(terms) != 1:
-            return LossTerms(total, logged)
-        rivals = {f"{name}_{k}": v for name, own in terms.items() for k, v in own.rivals.items()}
+        logged = {f"{k}_{name}": v for name, own in terms.items() for k, v in own.parts.items()}
+        rivals = {f"{k}_{name}": v for name, own in terms.items() for k, v in own.rivals.items()}
         return LossTerms(total, logged, rivals)
+
+    def doubts(self, epochs: int) -> list[str]:
+        return [doubt for part in self.parts.values() for doubt in part.doubts(epochs)]
 
     def observe(self, batches: Iterable[Batch]) -> None:
         for part in self.parts.values():

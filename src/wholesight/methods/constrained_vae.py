@@ -5,7 +5,6 @@ Axes: b slices, c channels, h w map pixels, H W slice pixels.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
@@ -46,8 +45,10 @@ class Term:
     warmup_epochs: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.weight <= 0 or self.warmup_epochs < 0:
-            raise ValueError("legal is weight > 0 and warmup_epochs >= 0")
+        if not self.weight > 0:
+            raise ValueError(f"weight is {self.weight}, legal is weight > 0")
+        if not self.warmup_epochs >= 0:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, legal is 0 or more")
         # Two pixels are enough to tell whether there is any room below 0.
         if self.penalty.needs_slack and self.constraint.lowest(pixels=2) >= 0:
             legal = [name for name, kind in PENALTIES.items() if not kind.needs_slack]
@@ -57,19 +58,24 @@ class Term:
                 f"Take {self.constraint.more_slack}, or one of the penalties {', '.join(legal)}"
             )
 
-    def warn_of_a_linear_barrier(self, pixels: int) -> None:
-        """Say so when the lowest violation is still on the barrier's tangent: |g| t^2 <= 1."""
-        if not isinstance(self.penalty, LogBarrier) or self.penalty.growth != 1:
-            return
-        most, t = -self.constraint.lowest(pixels), self.penalty.t
-        if most * t**2 <= 1:
-            warnings.warn(
-                f"{_kind(CONSTRAINTS, self.constraint)} is satisfied by {most:.3g} at most, and "
-                f"with t = {t} the barrier has its logarithm beyond {t**-2:.3g}: it never leaves "
-                f"its linear branch. Take {self.constraint.more_slack}, or a t above "
-                f"{most**-0.5:.3g}.",
-                stacklevel=3,
-            )
+    def doubts(self, pixels: int, epochs: int) -> list[str]:
+        """Tell of a barrier whose tangent the lowest violation never leaves: |g| t^2 <= 1.
+
+        pixels : of the map that the constraint sees. t is that of the end, its largest.
+        """
+        if not isinstance(self.penalty, LogBarrier):
+            return []
+        most, t = -self.constraint.lowest(pixels), self.penalty.sharpness(float(epochs))
+        if most * t**2 > 1:
+            return []
+        when = " at the end of training" if self.penalty.growth > 1 else ""
+        # A map of one pixel is as even as can be, and no t gives room where there is none.
+        enough = f", or a t above {most**-0.5:.3g}{when}" if most > 0 else ""
+        return [
+            f"{_kind(CONSTRAINTS, self.constraint)} is satisfied by {most:.3g} at most, and with "
+            f"t = {t:.3g}{when} the barrier has its logarithm beyond {t**-2:.3g}: it never leaves "
+            f"its linear branch. Take {self.constraint.more_slack}{enough}."
+        ]
 
 
 def _kind(registry: Mapping[str, Any], member: object) -> str:
@@ -120,7 +126,7 @@ class ConstrainedVAE(Method):
     ) -> None:
         super().__init__()
         _require_stages(stages)
-        if beta < 0:
+        if not beta >= 0:
             raise ValueError(f"beta is {beta}, legal is beta >= 0")
         target.require_in(network.mean.out_features)
         self.network = network
@@ -136,8 +142,6 @@ class ConstrainedVAE(Method):
         self.beta = beta
         self.normalisation = normalisation
         self.map_normalisation = NORMALISATIONS[map_normalisation]
-        for term in terms:
-            term.warn_of_a_linear_barrier(self._constrained_side() ** 2)
 
     @property
     def slice_shape(self) -> tuple[int, int, int]:
@@ -150,6 +154,10 @@ class ConstrainedVAE(Method):
     @property
     def last_start(self) -> float:
         return max((term.warmup_epochs for term in self.terms), default=0.0)
+
+    def doubts(self, epochs: int) -> list[str]:
+        pixels = self._constrained_side() ** 2
+        return [doubt for term in self.terms for doubt in term.doubts(pixels, epochs)]
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
@@ -164,13 +172,11 @@ class ConstrainedVAE(Method):
         total = parts["reconstruction"] + self.beta * parts["kl"]
         rivals: dict[str, Tensor] = {}
         if any(epoch >= term.warmup_epochs for term in self.terms):
-            cost, logged = self._constrain(encoding, inside, epoch)
-            rivals = {
-                "reconstruction": parts["reconstruction"] / scale,
-                "constraint": cost / scale,
-            }
-            total = total + cost
-            parts |= logged
+            costs, logged = self._constrain(encoding, inside, epoch)
+            pulling = {"reconstruction": parts["reconstruction"], **costs}
+            rivals = {name: part / scale for name, part in pulling.items()}
+            total = total + sum(costs.values())
+            parts |= costs | logged
         return LossTerms(total / scale, parts, rivals)
 
     def anomaly_map(
@@ -192,21 +198,20 @@ class ConstrainedVAE(Method):
 
     def _constrain(
         self, encoding: Encoding, inside: Tensor, epoch: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what the terms cost, and what to log of them."""
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return what each term that is on costs, and what else to log of them."""
         attention = self._attend(encoding, differentiable=True)
         squashed = attention.sigmoid()
-        total = attention.new_zeros(())
+        costs: dict[str, Tensor] = {}
         logged: dict[str, Tensor] = {"attention": squashed.mean()}
         for number, term in enumerate(self.terms, start=1):
             if epoch < term.warmup_epochs:
                 continue
             constrained = squashed if term.constraint.squashed else attention
-            cost, parts = self._cost(term, constrained, inside, epoch)
-            total = total + cost
             suffix = "" if len(self.terms) == 1 else f"_{number}"
+            costs[f"constraint{suffix}"], parts = self._cost(term, constrained, inside, epoch)
             logged |= {f"{name}{suffix}": part for name, part in parts.items()}
-        return total, logged
+        return costs, logged
 
     def _cost(
         self, term: Term, attention: Tensor, inside: Tensor, epoch: float
@@ -216,7 +221,6 @@ class ConstrainedVAE(Method):
         violation = term.constraint.violation(attention, shrunk(inside, attention))
         cost = term.weight * term.penalty.cost(violation, epoch).mean()
         parts = {
-            "constraint": cost,
             "satisfied": (violation <= 0).float().mean(),
             "slack": -violation.mean(),
             **term.penalty.logged(violation, epoch),

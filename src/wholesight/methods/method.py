@@ -58,6 +58,13 @@ class Method(nn.Module, ABC):
         """The epoch at which the last part of its training begins; training must go beyond it."""
         return 0.0
 
+    def doubts(self, epochs: int) -> list[str]:
+        """Return what to tell before training that long, a sentence or two each.
+
+        Settings that are legal, and cannot do what they are for.
+        """
+        return []
+
     @abstractmethod
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

@@ -16,6 +16,9 @@ from torch import Tensor
 # Which pixels count: all of the slice, or those of the body.
 Scope = Literal["image", "body"]
 
+# Along a side. A grid finer than the pixels of the map is no finer, and takes memory.
+_MOST_REGIONS: Final = 64
+
 # Of the pixels of a region, the share that the body has to fill for the region to count.
 _LEAST_OF_A_REGION = 0.1
 
@@ -104,15 +107,15 @@ class RegionalCoverage(Constraint):
     body in it. Regions of which the body fills less than a tenth are left out (all of them being
     so, the fullest counts). With scope "image" the grid lies over the whole slice.
 
-    regions : along a side, 1 or more. p : share of each region that may go unattended, in (0, 1).
+    regions : along a side, 1 to 64. p : share of each region that may go unattended, in (0, 1).
     A slice without a body has g = 1 - p.
     """
 
     more_slack: ClassVar[str] = "a larger p"
 
     def __init__(self, *, regions: int = 4, p: float = 0.2, scope: Scope = "body") -> None:
-        if regions < 1:
-            raise ValueError(f"regions is {regions}, legal is 1 or more")
+        if not 1 <= regions <= _MOST_REGIONS:
+            raise ValueError(f"regions is {regions}, legal is 1 to {_MOST_REGIONS}")
         _require_share("p", p)
         self.regions = regions
         self.p = p

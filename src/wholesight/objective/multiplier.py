@@ -35,9 +35,9 @@ class Multiplier(Penalty):
 
     def __init__(self, *, step: float = 1.0, curvature: float = 1.0) -> None:
         super().__init__()
-        if step <= 0:
+        if not step > 0:
             raise ValueError(f"step is {step}, legal is step > 0")
-        if curvature < 0:
+        if not curvature >= 0:
             raise ValueError(f"curvature is {curvature}, legal is 0 or more")
         _cooper()
         self.step = step
@@ -94,6 +94,4 @@ def _cooper() -> Any:
     try:
         return importlib.import_module("cooper")
     except ImportError as fault:
-        raise ValueError(
-            "the penalty multiplier needs cooper: pip install 'wholesight[research]'"
-        ) from fault
+        raise ValueError("the penalty multiplier needs cooper: pip install cooper-optim") from fault

@@ -15,6 +15,11 @@ from torch import Tensor
 from wholesight.objective.multiplier import Multiplier
 from wholesight.objective.penalty import Penalty
 
+# The least and the largest t of a barrier. At 1e6 any g from -1 to -1e-12 costs less than 3e-5 nats,
+# so that more would change nothing, and t^2 is still far from the ends of a float32.
+_BLUNTEST: Final = 1e-6
+_SHARPEST: Final = 1e6
+
 
 class LogBarrier(Penalty):
     """Extended log-barrier (Kervadec et al. 2019, arXiv 1904.04205, eq. 4; used by 2109.00482).
@@ -22,9 +27,9 @@ class LogBarrier(Penalty):
     psi_t(g) = -log(-g) / t                      where g <= -1/t^2
              = t g - log(1/t^2) / t + 1/t        elsewhere: the tangent, so that psi is C1.
 
-    t : sharpness at epoch 0, > 0. growth : factor by which t grows every epoch, >= 1; 1 keeps it
-    as published. As t grows the barrier tends to the hard constraint, and its push on slices that
-    satisfy it, 1/(t |g|), fades.
+    t : sharpness at epoch 0, 1e-6 to 1e6. growth : factor by which t grows every epoch until it is
+    1e6, where it stays; >= 1, and 1 keeps it as published. As t grows the barrier tends to the hard
+    constraint, and its push on slices that satisfy it, 1/(t |g|), fades.
 
     >>> LogBarrier(t=10.0).cost(torch.tensor([-0.5, 0.0]), 0.0).tolist()
     [0.06931471824645996, 0.5605170130729675]
@@ -34,16 +39,22 @@ class LogBarrier(Penalty):
 
     def __init__(self, *, t: float = 20.0, growth: float = 1.0) -> None:
         super().__init__()
-        if t <= 0:
-            raise ValueError(f"t is {t}, legal is t > 0")
-        if growth < 1:
-            raise ValueError(f"growth is {growth}, legal is growth >= 1")
+        if not _BLUNTEST <= t <= _SHARPEST:
+            raise ValueError(f"t is {t}, legal is {_BLUNTEST:g} <= t <= {_SHARPEST:g}")
+        if not 1 <= growth < math.inf:
+            raise ValueError(f"growth is {growth}, legal is a finite growth >= 1")
         self.t = t
         self.growth = growth
 
     def sharpness(self, epoch: float) -> float:
-        """Return t at this epoch."""
-        return self.t * self.growth**epoch
+        """Return t at this epoch, at most 1e6.
+
+        >>> [LogBarrier(t=20.0, growth=1.5).sharpness(epoch) for epoch in (0.0, 2.0, 300.0)]
+        [20.0, 45.0, 1000000.0]
+        """
+        # In logarithms: 20 to the power of 300 is no float.
+        grown = min(epoch * math.log(self.growth), math.log(_SHARPEST / self.t))
+        return min(self.t * math.exp(grown), _SHARPEST)
 
     def cost(self, violation: Float[Tensor, " b"], epoch: float) -> Float[Tensor, " b"]:
         t = self.sharpness(epoch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,8 @@ from rich.progress import (
 from wholesight.io.files import write_bytes, write_text
 
 _COLUMNS = 3
+# So many numbers fit beside the bar, where none is known by name.
+_SPOKEN = 3
 
 
 class History(pl.Callback):
@@ -164,14 +166,15 @@ def _draw_panel(axes: Axes, panel: _Panel, names: list[str], rows: list[dict[str
 
 
 def _spoken(metrics: dict[str, Any]) -> str:
-    """Return the parts in a few words, the satisfied share as a percentage; else the loss."""
+    """Return the parts in a few words, the satisfied share as a percentage."""
     words = []
     for name, value in metrics.items():
         if name.startswith("satisfied"):
             words.append(f"{name} {100 * float(value):.0f} %")
-        elif name in ("reconstruction", "kl"):
+        elif name.startswith(("reconstruction", "kl")):
             words.append(f"{name} {float(value):.0f}")
-    return "  ".join(words) or f"loss {float(metrics['loss']):.4g}"
+    others = (f"{name.replace('_', ' ')} {float(value):.3g}" for name, value in metrics.items())
+    return "  ".join(words or islice(others, _SPOKEN))
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

@@ -14,7 +14,7 @@ from wholesight.recipe import Training
 
 
 def gradient_norms(rivals: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the gradient's Euclidean norm of every rival, over the parameters that all reach.
+    """Return each rival's Euclidean gradient norm, over the parameters that it shares with another.
 
     Keys are "gradient_<rival>". The graph is kept, so that the loss can still be trained on.
     """
@@ -23,12 +23,17 @@ def gradient_norms(rivals: Mapping[str, Tensor], parameters: Sequence[Tensor]) -
         name: torch.autograd.grad(part, wanted, retain_graph=True, allow_unused=True)
         for name, part in rivals.items()
     }
-    shared = [found for found in zip(*gradients.values(), strict=True) if None not in found]
-    columns = zip(*shared, strict=True)
-    return {
-        f"gradient_{name}": torch.cat([part.flatten() for part in column]).norm()
-        for name, column in zip(gradients, columns, strict=False)
+    reached = [[gradient is not None for gradient in found] for found in gradients.values()]
+    contested = [sum(column) > 1 for column in zip(*reached, strict=True)]
+    shared = {
+        name: [
+            part.flatten()
+            for part, both in zip(found, contested, strict=True)
+            if both and part is not None
+        ]
+        for name, found in gradients.items()
     }
+    return {f"gradient_{name}": torch.cat(parts).norm() for name, parts in shared.items() if parts}
 
 
 class DivergedError(WholesightError):

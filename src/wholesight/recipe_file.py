@@ -1,0 +1,121 @@
+"""Recipe files: where they lie, how they are read, and how `--set` changes what was read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wholesight.errors import RecipeError, nearest
+
+
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with wholesight, by name."""
+    here = Path(__file__).parent
+    # In the wheel they lie inside the package, in a checkout beside `src`.
+    folder = next(path for path in (here / "recipes", here.parents[1] / "recipes") if path.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def locate(name: str, folder: Path | None = None) -> Path:
+    """Return the file of a shipped recipe by name, or of one's own by path, from `folder`."""
+    path = Path(name)
+    recipes = shipped()
+    if path.suffix in (".yaml", ".yml"):
+        return (folder or Path()) / path
+    if name not in recipes:
+        raise RecipeError(
+            f"'{name}' is no shipped recipe. {nearest(name, recipes)} "
+            "A recipe file of your own ends in .yaml."
+        )
+    return recipes[name]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what a recipe file says; its name is the recipe's unless it says another."""
+    try:
+        spec = _parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        raise RecipeError(f"{path}: no such recipe file. Check the path.") from fault
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
+        raise RecipeError(f"{path}: cannot be read as YAML ({_first_line(fault)}).") from fault
+    if not isinstance(spec, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping with the keys prep, method, training.")
+    return {"name": path.stem, **spec}
+
+
+def override(spec: dict[str, Any], change: str) -> None:
+    """Apply one `--set a.b.0.c=value`; the value is read as YAML."""
+    key, equals, value = change.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {change}: write key=value, for instance training.epochs=20.")
+    *parents, last = key.split(".")
+    place: Any = spec
+    for parent in parents:
+        place = _entered(place, parent, key, top=place is spec)
+    try:
+        place[_index(place, last, key) if isinstance(place, list) else last] = _parse(value)
+    except (ValueError, RecursionError, yaml.YAMLError) as fault:
+        raise RecipeError(f"--set {change}: cannot be read ({_first_line(fault)}).") from fault
+
+
+def _entered(place: Any, name: str, key: str, *, top: bool) -> Any:
+    """Return the part of this name, made where there is none."""
+    if isinstance(place, list):
+        inner = place[_index(place, name, key)]
+    else:
+        if isinstance(place.get(name), str) and not top:
+            # `body: nonzero` is short for `body: {kind: nonzero}`.
+            place[name] = {"kind": place[name]}
+        inner = place.setdefault(name, {})
+    if not isinstance(inner, dict | list):
+        raise RecipeError(f"--set {key}: '{name}' is a value, it has no options.")
+    return inner
+
+
+def _index(entries: list[Any], name: str, key: str) -> int:
+    if not name.isdecimal() or int(name) >= len(entries):
+        legal = f"legal is 0 to {len(entries) - 1}" if entries else "it is empty"
+        raise RecipeError(f"--set {key}: there is no entry '{name}' in this list, {legal}.")
+    return int(name)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers, and no key twice.
+
+    1e-3 is a number, where YAML 1.1 wants 1.0e-3 and reads a word; 010 and 1:30 are none, where
+    YAML 1.1 reads 8 and 90.
+    """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [key.value for key, _ in node.value if isinstance(key.value, str)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"'{twice}' stands there twice")
+        return super().construct_mapping(node, deep)
+
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(
+        r"([-+]?(\d+\.\d*|\.\d+)(e[-+]?\d+)?|[-+]?\d+e[-+]?\d+|[-+]?\.inf|\.nan)$",
+        re.IGNORECASE,
+    ),
+    list("-+.0123456789"),
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)  # a SafeLoader, see above
+
+
+def _first_line(fault: BaseException) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0]
