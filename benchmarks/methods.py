@@ -46,14 +46,14 @@ PAGE: Final = ROOT / "benchmarks" / "methods.md"
 _ABOUT: Final = """
 Written by `python benchmarks/methods.py`: {train} training and {validation} validation patients of
 lgg-flair (CONTRIBUTING says what that is), pixels of the eroded brain; chance is an AUPRC of
-{chance:.3f}. Best Dice is an **oracle** figure: its threshold was chosen with the labels. Mean
-over seeds, in brackets the smallest and the largest; what learns nothing has one run. Training, and a case from file to map,
-are in CPU time of one thread, so that other work on the machine does not count. No recipe was tuned
-on these figures, except `quick`, whose form was found with these patients in view
-(docs/decisions/0003), and with it `vae`, `cavga` and what nests `quick`. CPU-sized means small
-networks trained for minutes: **these are not the published networks**, whose settings are the
-recipes that end in -paper, and the order may change with size. {validation} patients are few: a
-difference of .05 between two methods is not one.
+{chance:.3f}. Best Dice is an **oracle** figure: its threshold was chosen with the labels. Mean over
+seeds, in brackets the smallest and the largest; what learns nothing has one run. Training, and a
+case from file to map, are in CPU time of one thread, so that other work on the machine does not
+count. No recipe was tuned on these figures, except `quick`, whose form was found with these
+patients in view (docs/decisions/0003), and with it `vae`, `cavga` and what nests `quick`. CPU-sized
+means small networks trained for minutes: **these are not the published networks**, whose settings
+are the recipes that end in -paper, and the order may change with size. {validation} patients are
+few: a difference of .05 between two methods is not one.
 """
 
 

@@ -118,7 +118,7 @@ def test_multiplier_is_state_and_no_parameter():
 
 def test_multiplier_says_how_to_get_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "cooper", None)  # as if it were not installed
-    with pytest.raises(ValueError, match=r"pip install 'wholesight\[research\]'"):
+    with pytest.raises(ValueError, match="pip install cooper-optim"):
         Multiplier()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from wholesight.objective.multiplier import Multiplier
 from wholesight.objective.penalty import Penalty
 
-# The least and the largest t of a barrier. At 1e6 any g from -1 to -1e-12 costs less than 3e-5 nats,
+# The least and the largest t of a barrier. At 1e6 any g from -1 to -1e-12 costs under 3e-5 nats,
 # so that more would change nothing, and t^2 is still far from the ends of a float32.
 _BLUNTEST: Final = 1e-6
 _SHARPEST: Final = 1e6
