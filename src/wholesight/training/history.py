@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -173,8 +173,9 @@ def _spoken(metrics: dict[str, Any]) -> str:
             words.append(f"{name} {100 * float(value):.0f} %")
         elif name.startswith(("reconstruction", "kl")):
             words.append(f"{name} {float(value):.0f}")
-    others = (f"{name.replace('_', ' ')} {float(value):.3g}" for name, value in metrics.items())
-    return "  ".join(words or islice(others, _SPOKEN))
+    others = [name for name in metrics if not name.startswith(("loss", "gradient"))][:_SPOKEN]
+    spoken = (f"{name.replace('_', ' ')} {float(metrics[name]):.3g}" for name in others or metrics)
+    return "  ".join(words or spoken)
 
 
 def _csv(rows: list[dict[str, float]]) -> str:
