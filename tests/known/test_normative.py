@@ -210,7 +210,7 @@ def test_what_was_noted_comes_back():
     ("option", "text"),
     [
         ({"sigma_px": -1.0}, "sigma_px is -1.0, legal is 0 or more"),
-        ({"places": 1}, "places is 1, legal is 2 or more"),
+        ({"places": 1}, "places is 1, legal is 2 to 2048"),
         ({"min_spread_share": 0.0}, "min_spread_share is 0.0, legal is 0 < share <= 1"),
     ],
 )
