@@ -161,7 +161,9 @@ def _draw_panel(axes: Axes, panel: _Panel, names: list[str], rows: list[dict[str
         axes.set_ylim(-0.03, 1.03)
     if panel.log:
         axes.set_yscale("log")
-    if len(names) > 1:
+    # Stages that take turns are shown on one time axis.
+    axes.set_xlim(rows[0]["epoch"] - 0.5, rows[-1]["epoch"] + 0.5)
+    if len(names) > 1 or len(panel.prefixes) > 1:
         axes.legend(fontsize=8, frameon=False)
 
 
