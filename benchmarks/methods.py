@@ -4,8 +4,8 @@
 
 Each recipe is trained on the training patients of lgg-flair, once for every seed, and judged on the
 validation patients in the eroded brain. A cell (recipe, seed) that is finished in --out is not done
-again unless its recipe has changed; one that fails is reported and the rest goes on. Jobs have one
-thread each, and times are CPU times.
+again unless its recipe has changed (after a change of code, take a new --out); one that fails is
+reported and the rest goes on. Jobs have one thread each, and times are CPU times.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ case from file to map, are in CPU time of one thread, so that other work on the 
 count. No recipe was tuned on these figures, except `quick`, whose form was found with these
 patients in view (docs/decisions/0003), and with it `vae`, `cavga` and what nests `quick`. CPU-sized
 means small networks trained for minutes: **these are not the published networks**, whose settings
-are the recipes that end in -paper, and the order may change with size. {validation} patients are
-few: a difference of .05 between two methods is not one.
+are the recipes called ...-paper, bmvc2021 and media2022-..., and the order may change with size.
+{validation} patients are few: a small difference between two methods is not one.
 """
 
 

@@ -1,8 +1,8 @@
 """A recipe file <-> the objects it describes.
 
 A constructor's signature is the schema: a mapping's keys are its keyword arguments, `kind` picks
-the class from a registry, and what the annotation is decides how a value is read. Nothing about a
-particular class stands here, so a new class is one registry line. Unknown keys are errors, and the
+the class from a registry, and what the annotation is decides how a value is read. So a new class is
+one registry line here. Unknown keys are errors, and the
 resolved recipe, with every default written out, is what is saved with a model.
 """
 
@@ -57,6 +57,7 @@ _ABOUT: Final = {"name": "unnamed", "summary": "", "reference": "", "cost": "min
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
 SHARED: Final = ("size",)
+_KEYS: Final = (*_ABOUT, *SHARED, "prep", "method", "training", "cleanup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,8 @@ class Recipe:
     """Everything a detector is made of, and how to train it.
 
     resolved : the recipe as plain data with every default written out; `Recipe.from_dict` of it
-    gives the same recipe. reference : where the setting was published, the method's own unless the
+    gives the same recipe. doubts : what is legal and cannot do what it is for; `load` warns of it.
+    reference : where the setting was published, the method's own unless the
     recipe says otherwise. cost : of training, on two CPU cores.
     """
 
@@ -117,6 +119,7 @@ class Recipe:
     training: Training
     cleanup: Cleanup
     resolved: dict[str, Any]
+    doubts: tuple[str, ...]
 
     @classmethod
     def from_dict(
@@ -138,11 +141,10 @@ class Recipe:
 
     @classmethod
     def _built(cls, spec: Mapping[str, Any], seed: int, folder: Path) -> Recipe:
-        about = ("name", "summary", "reference", "cost")
-        _refuse_unknown(spec, (*about, *SHARED, "prep", "method", "training", "cleanup"), "recipe")
-        resolved = {key: spec[key] for key in (*about, *SHARED) if key in spec}
+        _refuse_unknown(spec, _KEYS, "recipe")
+        resolved = {key: spec[key] for key in (*_ABOUT, *SHARED) if key in spec}
         builder = _Builder({key: spec[key] for key in SHARED if key in spec}, resolved, folder)
-        for key in about:
+        for key in _ABOUT:
             builder.build(Cost if key == "cost" else str, spec.get(key, _ABOUT[key]), key)
         parts: dict[str, Any] = {}
         for key, kind in (
@@ -156,17 +158,16 @@ class Recipe:
                 torch.manual_seed(seed)
                 parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
         _require_fitting(parts["method"], parts["prep"], parts["training"])
-        for doubt in (
-            *parts["method"].doubts(parts["training"].epochs),
-            *builder.doubts(parts["training"]),
-        ):
-            warnings.warn(doubt, stacklevel=4)
         return cls(
             name=spec.get("name", _ABOUT["name"]),
             summary=spec.get("summary", _ABOUT["summary"]),
             reference=spec.get("reference", parts["method"].reference),
             cost=spec.get("cost", _ABOUT["cost"]),
             resolved=resolved,
+            doubts=(
+                *parts["method"].doubts(parts["training"].epochs),
+                *builder.doubts(parts["training"]),
+            ),
             **parts,
         )
 
@@ -177,7 +178,10 @@ class Recipe:
         spec = read(path)
         for change in overrides:
             override(spec, change)
-        return cls.from_dict(spec, seed=seed, folder=path.parent)
+        recipe = cls.from_dict(spec, seed=seed, folder=path.parent)
+        for doubt in recipe.doubts:
+            warnings.warn(doubt, stacklevel=2)
+        return recipe
 
 
 def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
@@ -278,10 +282,11 @@ class _Builder:
                 f"{key}: {more} beside 'recipe'. To change a nested recipe, write its method out "
                 "instead: kind and options."
             )
-        path = locate(str(options["recipe"]), self.folder).resolve()
+        path = locate(str(options["recipe"]), self._beside()).resolve()
         if path in self.nested:
             raise RecipeError(f"{key}.recipe: '{options['recipe']}' nests itself.")
         spec = read(path)
+        _refuse_unknown(spec, _KEYS, f"{key}.recipe: {options['recipe']}")
         # In this recipe's size: what is stated once at the top is handed to every part.
         _, prep = self.build(Prep, spec.get("prep", {}), f"{key}.prep")
         if prep != self.resolved["prep"]:
@@ -296,6 +301,10 @@ class _Builder:
             return self._choose(METHODS, spec.get("method", {}), key)
         finally:
             self.nested.pop()
+
+    def _beside(self) -> Path:
+        """Return the folder of the file that is being read."""
+        return self.nested[-1].parent if self.nested else self.folder
 
     def doubts(self, training: Training) -> list[str]:
         """Return what to say of nested recipes that are trained otherwise than they ask for."""

@@ -66,7 +66,7 @@ def _entered(place: Any, name: str, key: str, *, top: bool) -> Any:
     if isinstance(place, list):
         inner = place[_index(place, name, key)]
     else:
-        if isinstance(place.get(name), str) and not top:
+        if isinstance(place.get(name), str) and (not top or name == "method"):
             # `body: nonzero` is short for `body: {kind: nonzero}`.
             place[name] = {"kind": place[name]}
         inner = place.setdefault(name, {})
@@ -83,9 +83,9 @@ def _index(entries: list[Any], name: str, key: str) -> int:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers, and no key twice.
+    """Decimal numbers only, and no key twice.
 
-    1e-3 is a number, where YAML 1.1 wants 1.0e-3 and reads a word; 010 and 1:30 are none, where
+    1e-3 is a number, where YAML 1.1 wants 1.0e-3 and reads a word; 010 and 1:30 are words, where
     YAML 1.1 reads 8 and 90.
     """
 

@@ -171,3 +171,26 @@ def test_a_nested_file_is_looked_for_beside_the_outer_one(tmp_path, monkeypatch)
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert Recipe.load(str(path)).method.slice_shape == (1, 96, 96)
+
+
+def test_a_nested_file_looks_beside_itself_for_what_it_nests(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "c.yaml").write_text(shipped()["quick"].read_text())
+    nesting(inner, [{"recipe": "c.yaml"}]).rename(inner / "b.yaml")
+    outer = Recipe.load(str(nesting(tmp_path, [{"recipe": "inner/b.yaml"}])))
+    assert outer.resolved["method"]["methods"][0]["kind"] == "average"
+
+
+def test_an_unknown_key_in_a_nested_recipe_is_refused(tmp_path):
+    (tmp_path / "member.yaml").write_text(shipped()["quick"].read_text() + "\nclenup: 3\n")
+    with pytest.raises(RecipeError, match=r"member.yaml: 'clenup' .*Did you mean 'cleanup'"):
+        Recipe.load(str(nesting(tmp_path, [{"recipe": "member.yaml"}])))
+
+
+def test_a_kind_alone_takes_options_by_override(tmp_path):
+    path = tmp_path / "short.yaml"
+    floor = yaml.safe_load(shipped()["floor"].read_text())
+    path.write_text(yaml.safe_dump({**floor, "method": "intensity"}))
+    recipe = Recipe.load(str(path), ["method.sigma_px=3.0"])
+    assert recipe.resolved["method"] == {"kind": "intensity", "sigma_px": 3.0}

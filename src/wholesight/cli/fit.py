@@ -24,7 +24,11 @@ def fit(
     ] = "quick",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=20."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change the recipe: training.epochs=20. May be repeated.",
+        ),
     ] = None,
     modality: Modality = None,
     seed: Seed = 0,

@@ -52,7 +52,7 @@ def _methods() -> str:
         for recipe in own:
             lines += _wrapped(recipe.summary, f"{recipe.name:<{column}}  {recipe.cost:<8}")
             if recipe.reference != method.reference:
-                lines += _wrapped(recipe.reference, " " * (column + 10))
+                lines += _wrapped(f"source: {recipe.reference}", " " * (column + 10))
         blocks.append("\n".join(lines))
     legend = _wrapped(
         "Every method with its source and needs; below it its recipes for wholesight fit --recipe: "

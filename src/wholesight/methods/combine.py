@@ -109,8 +109,8 @@ class Gate(Combination):
 
     s is the surprisal of the map's value among those of normal bodies, 0 or more (see
     `methods.surprisal`), so that the product only ever weakens, whatever sign and unit the map has.
-    F in [0, 1] is the share of normal regions whose mean of the gate's map is no higher. A normal
-    region is one half in the middle; nothing is left of a region calmer than every normal one.
+    F in [0, 1] is the share of normal regions whose mean of the gate's map is no higher. F of the
+    median normal region is 1/2; nothing is left of a region calmer than every normal one.
 
     regions : along each side of the body's bounding box; 1 is one score for the slice. Between the
     regions' centres F is bilinear, so that no edge of a region shows.

@@ -177,7 +177,7 @@ def _spoken(metrics: dict[str, Any]) -> str:
             words.append(f"{name} {float(value):.0f}")
     others = [name for name in metrics if not name.startswith(("loss", "gradient"))][:_SPOKEN]
     spoken = (f"{name.replace('_', ' ')} {float(metrics[name]):.3g}" for name in others or metrics)
-    return "  ".join(words or spoken)
+    return "  ".join((words or list(spoken))[:_SPOKEN])
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

@@ -48,13 +48,13 @@ class MethodModule(pl.LightningModule):
         self.method = method
         self.training_plan = training
         self.seed = seed
-        self.compared = False
+        self.compared: set[str] = set()
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, so that a resumed run draws what an uninterrupted one would."""
         # Lightning keeps what was logged last, also of a stage that is over.
         self.trainer.callback_metrics.clear()
-        self.compared = False
+        self.compared = set()
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
@@ -67,8 +67,8 @@ class MethodModule(pl.LightningModule):
         self._require_finite(terms)
         parts = {"loss": terms.total, **terms.parts}
         # Once an epoch, as it takes a pass backwards for every rival; some wait for their turn.
-        if terms.rivals and not self.compared:
-            self.compared = True
+        if set(terms.rivals) - self.compared:
+            self.compared |= set(terms.rivals)
             parts |= gradient_norms(terms.rivals, list(self.method.parameters()))
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},
