@@ -77,7 +77,7 @@ def _model(path: Path) -> dict[str, str]:
     return {
         "model": detector.digest,
         "recipe": f"{detector.recipe.name}: {detector.recipe.summary}",
-        "method": detector.recipe.method.reference,
+        "source": detector.recipe.reference,
         "trained": f"{record.get('started', '?')}, {record.get('normal_slices', '?')} normal "
         f"slices of {len(record.get('data', {}).get('subjects', []))} subjects, "
         f"seed {record.get('seed', '?')}",
