@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import statistics
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from lgg import Figures, figures, judge, judge_floor, normals, open_lgg
+from lgg import Figures, figures, judge, judge_floor, normals, open_lgg, spread
 from wholesight.datasets import DataSet
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
@@ -116,12 +114,6 @@ def table(rows: Rows, floor: Figures) -> str:
         gains = ", ".join(f"{on.auprc - off.auprc:+.3f}" for on, off in pairs)
         lines.append(f"Gain in AUPRC by the constraint, seed by seed, map {scale}: {gains}.")
     return "\n".join(lines)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Write a mean and, over several seeds, the smallest and largest value."""
-    mean = f"{statistics.fmean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,3 +65,9 @@ def figures(evaluation: Evaluation) -> Figures:
     own = evaluation.deployable["set"]
     best = evaluation.oracle["set"]["best_dice"]
     return Figures(own["average_precision"], own["dice"], best)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Write a mean and, over several seeds, the smallest and largest value."""
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"

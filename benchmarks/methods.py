@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple
 # Before torch is loaded, here and in the jobs: threads that wait for each other slow all down.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from lgg import ROOT, figures, judge_floor, open_lgg
+from lgg import ROOT, figures, judge_floor, open_lgg, spread
 from wholesight.benchmark.evaluate import Evaluation, evaluate
 from wholesight.benchmark.predictions import Judged
 from wholesight.datasets import DataSet
@@ -166,7 +166,7 @@ def page(rows: dict[Listed, list[Cell]], data: DataSet) -> str:
         validation=len({case.subject for case in data.subset("validation")}),
         chance=judge_floor(data).prevalence,
     )
-    ranked = sorted(rows, key=lambda recipe: -mean(rows[recipe], "auprc"))
+    ranked = sorted(rows, key=lambda recipe: -statistics.fmean(column(rows[recipe], "auprc")))
     lines = [
         "# Every CPU-sized method on real tumours",
         "",
@@ -177,24 +177,19 @@ def page(rows: dict[Listed, list[Cell]], data: DataSet) -> str:
     ]
     for recipe in ranked:
         cells = rows[recipe]
+        minutes = statistics.fmean(column(cells, "training_s")) / 60
+        seconds = statistics.fmean(column(cells, "case_s"))
         lines.append(
-            f"| `{recipe.name}` | {recipe.summary} | {spread(cells, 'auprc')} | "
-            f"{spread(cells, 'best_dice_oracle')} | {mean(cells, 'training_s') / 60:.1f} | "
-            f"{mean(cells, 'case_s'):.2f} |"
+            f"| `{recipe.name}` | {recipe.summary} | {spread(column(cells, 'auprc'))} | "
+            f"{spread(column(cells, 'best_dice_oracle'))} | {minutes:.1f} | "
+            f"{seconds:.2f} |"
         )
     return "\n".join([*lines, ""])
 
 
-def mean(cells: Sequence[Cell], field: str) -> float:
-    """Return the mean of a field over seeds."""
-    return statistics.fmean(getattr(cell, field) for cell in cells)
-
-
-def spread(cells: Sequence[Cell], field: str) -> str:
-    """Write the mean and, over several seeds, the smallest and the largest."""
-    values = [getattr(cell, field) for cell in cells]
-    text = f"{statistics.fmean(values):.3f}"
-    return text if len(values) == 1 else f"{text} ({min(values):.3f} to {max(values):.3f})"
+def column(cells: Sequence[Cell], field: str) -> list[float]:
+    """Return a field's value of every seed."""
+    return [getattr(cell, field) for cell in cells]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A constructor's signature is the schema: a mapping's keys are its keyword arguments, `kind` picks
 the class from a registry, and what the annotation is decides how a value is read. So a new class is
-one registry line here. Unknown keys are errors, and the
-resolved recipe, with every default written out, is what is saved with a model.
+one registry line here. Unknown keys are errors, and the resolved recipe, with every default written
+out, is what is saved with a model.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Recipe:
 
     resolved : the recipe as plain data with every default written out; `Recipe.from_dict` of it
     gives the same recipe. doubts : what is legal and cannot do what it is for; `load` warns of it.
-    reference : where the setting was published, the method's own unless the
-    recipe says otherwise. cost : of training, on two CPU cores.
+    reference : where the setting was published, the method's own unless the recipe says otherwise.
+    cost : of training, on two CPU cores.
     """
 
     name: str
@@ -144,8 +144,10 @@ class Recipe:
         _refuse_unknown(spec, _KEYS, "recipe")
         resolved = {key: spec[key] for key in (*_ABOUT, *SHARED) if key in spec}
         builder = _Builder({key: spec[key] for key in SHARED if key in spec}, resolved, folder)
-        for key in _ABOUT:
-            builder.build(Cost if key == "cost" else str, spec.get(key, _ABOUT[key]), key)
+        about = {
+            key: builder.build(Cost if key == "cost" else str, spec.get(key, default), key)[0]
+            for key, default in _ABOUT.items()
+        }
         parts: dict[str, Any] = {}
         for key, kind in (
             ("prep", Prep),
@@ -159,10 +161,10 @@ class Recipe:
                 parts[key], resolved[key] = builder.build(kind, spec.get(key, {}), key)
         _require_fitting(parts["method"], parts["prep"], parts["training"])
         return cls(
-            name=spec.get("name", _ABOUT["name"]),
-            summary=spec.get("summary", _ABOUT["summary"]),
+            name=about["name"],
+            summary=about["summary"],
             reference=spec.get("reference", parts["method"].reference),
-            cost=spec.get("cost", _ABOUT["cost"]),
+            cost=about["cost"],
             resolved=resolved,
             doubts=(
                 *parts["method"].doubts(parts["training"].epochs),

@@ -22,9 +22,9 @@ def shipped() -> dict[str, Path]:
 def locate(name: str, folder: Path | None = None) -> Path:
     """Return the file of a shipped recipe by name, or of one's own by path, from `folder`."""
     path = Path(name)
-    recipes = shipped()
     if path.suffix in (".yaml", ".yml"):
         return (folder or Path()) / path
+    recipes = shipped()
     if name not in recipes:
         raise RecipeError(
             f"'{name}' is no shipped recipe. {nearest(name, recipes)} "

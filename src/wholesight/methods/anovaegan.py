@@ -34,6 +34,7 @@ class AnoVAEGAN(Method):
         "Baur, Wiestler, Albarqouni, Navab: Deep autoencoding models for unsupervised anomaly "
         "segmentation in brain MR images. MICCAI BrainLes 2018, arXiv 1804.04488."
     )
+    unit_range = True
 
     def __init__(
         self,
@@ -52,20 +53,13 @@ class AnoVAEGAN(Method):
             penalty_weight=penalty_weight, beta=beta, adversarial_weight=adversarial_weight
         )
         self.network = network
+        self.slice_shape = network.slice_shape
         self.critic = critic
         self.residual = residual
         self.turns = Turns(critic_steps=critic_steps)
         self.penalty_weight = penalty_weight
         self.beta = beta
         self.adversarial_weight = adversarial_weight
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

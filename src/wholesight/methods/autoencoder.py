@@ -77,6 +77,7 @@ class Autoencoding(Method):
         "Baur, Denner, Wiestler, Navab, Albarqouni: Autoencoders for unsupervised anomaly "
         "segmentation in brain MR images: a comparative study. MedIA 2021, arXiv 2004.03271."
     )
+    unit_range = True
 
     def __init__(
         self,
@@ -96,17 +97,10 @@ class Autoencoding(Method):
                 "same; legal is samples 0, or a network with dropout above 0"
             )
         self.network = network
+        self.slice_shape = network.slice_shape
         self.residual = residual
         self.cost = CodingCost(network, reconstruction, beta)
         self.samples = samples
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

@@ -33,20 +33,13 @@ class Combination(Method, ABC):
         if len(shapes) > 1:
             raise ValueError(f"the parts take slices of {shapes}, legal is one shape for all")
         self.members = nn.ModuleDict(dict(parts))
-        self._slice_shape = next(iter(shapes), None)
+        self.slice_shape = next(iter(shapes), None)
+        self.unit_range = any(part.unit_range for part in parts.values())
 
     @property
     def parts(self) -> dict[str, Method]:
         """The methods that this one is made of."""
         return cast(dict[str, Method], dict(self.members.items()))
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int] | None:
-        return self._slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return any(part.unit_range for part in self.parts.values())
 
     @property
     def last_start(self) -> float:

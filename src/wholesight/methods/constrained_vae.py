@@ -108,6 +108,7 @@ class ConstrainedVAE(Method):
         "Silva-Rodriguez, Naranjo, Dolz: Looking at the whole picture: constrained unsupervised "
         "anomaly segmentation. BMVC 2021, arXiv 2109.00482; MedIA 2022, arXiv 2203.01671."
     )
+    unit_range = True
 
     def __init__(
         self,
@@ -130,6 +131,7 @@ class ConstrainedVAE(Method):
             raise ValueError(f"beta is {beta}, legal is beta >= 0")
         target.require_in(network.mean.out_features)
         self.network = network
+        self.slice_shape = network.slice_shape
         self.attention = attention
         self.target = target
         self.stages = tuple(stages)
@@ -142,14 +144,6 @@ class ConstrainedVAE(Method):
         self.beta = beta
         self.normalisation = normalisation
         self.map_normalisation = NORMALISATIONS[map_normalisation]
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     @property
     def last_start(self) -> float:
@@ -231,7 +225,7 @@ class ConstrainedVAE(Method):
 
     def _constrained_side(self) -> int:
         """Return the pixels along a side of the map that the constraints see."""
-        size = self.slice_shape[1]
+        size = self.network.slice_shape[1]
         if self.constrained_at == "slice":
             return size
         return size * 2 ** (STAGES - self.stages[0]) // self.network.encoder.stride

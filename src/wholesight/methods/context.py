@@ -61,6 +61,7 @@ class ContextEncoding(Method):
         "Zimmerer, Kohl, Petersen, Isensee, Maier-Hein: Context-encoding variational autoencoder "
         "for unsupervised anomaly detection. 2018, arXiv 1812.05941."
     )
+    unit_range = True
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class ContextEncoding(Method):
         _require_legal_squares(squares, side)
         _require_legal_score(network, score, gradient_of, gradient_sigma_px)
         self.network = network
+        self.slice_shape = network.slice_shape
         self.residual = residual
         self.cost = CodingCost(network, reconstruction, beta)
         self.weight = weight
@@ -89,14 +91,6 @@ class ContextEncoding(Method):
         self.score: Literal["residual", "gradient", "product"] = score
         self.gradient_of: Literal["kl", "elbo"] | None = gradient_of
         self.gradient_sigma_px = gradient_sigma_px
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

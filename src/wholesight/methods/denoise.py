@@ -37,17 +37,11 @@ class DenoisingUNet(Method):
         if sigma <= 0:
             raise ValueError(f"sigma is {sigma}, legal is sigma > 0")
         self.network = network
+        self.slice_shape = network.slice_shape
         self.noise = noise
         self.sigma = sigma
         self.residual = residual
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return self.residual.kind == "ssim"
+        self.unit_range = residual.kind == "ssim"
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

@@ -42,6 +42,7 @@ class Diffusion(Method):
         "Wyatt, Leach, Schmon, Willcocks: AnoDDPM: anomaly detection with denoising diffusion "
         "probabilistic models using simplex noise. CVPR Workshops 2022."
     )
+    unit_range = True
     needs: ClassVar[str] = (
         "normal slices; slow: a map takes one pass for every step of the way back"
     )
@@ -66,6 +67,7 @@ class Diffusion(Method):
         if samples < 1:
             raise ValueError(f"samples is {samples}, legal is 1 or more")
         self.network = network
+        self.slice_shape = network.slice_shape
         self.noise = noise
         self.residual = residual
         self.depth = depth
@@ -73,14 +75,6 @@ class Diffusion(Method):
         self.samples = samples
         # Known from the options, so no part of a saved model.
         self.register_buffer("alpha_bar", linear_alpha_bar(timesteps), persistent=False)
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float

@@ -35,6 +35,7 @@ class FAnoGAN(Method):
         "detection with generative adversarial networks. Medical Image Analysis 54, 2019, "
         "doi 10.1016/j.media.2019.01.010."
     )
+    unit_range = True
 
     def __init__(
         self,
@@ -55,20 +56,13 @@ class FAnoGAN(Method):
                 f"encoder_start is {encoder_start}, legal is > 0: the generator learns before it"
             )
         self.network = network
+        self.slice_shape = network.slice_shape
         self.critic = critic
         self.residual = residual
         self.turns = Turns(critic_steps=critic_steps)
         self.encoder_start = encoder_start
         self.penalty_weight = penalty_weight
         self.kappa = kappa
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     @property
     def last_start(self) -> float:

@@ -37,21 +37,15 @@ class Method(nn.Module, ABC):
     reference: ClassVar[str]
     # What it needs, in words for `info`.
     needs: ClassVar[str] = "normal slices"
+    # The (channels, height, width) of slices that it takes; None when it takes any.
+    slice_shape: tuple[int, int, int] | None = None
+    # Whether it needs slices in [0, 1].
+    unit_range: bool = False
 
     @property
     def trainable(self) -> bool:
         """Whether there is anything to train by gradient; if not, `fit` only calls `observe`."""
         return any(parameter.requires_grad for parameter in self.parameters())
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int] | None:
-        """The (channels, height, width) of slices that it takes; None when it takes any."""
-        return None
-
-    @property
-    def unit_range(self) -> bool:
-        """Whether it needs slices in [0, 1]."""
-        return False
 
     @property
     def last_start(self) -> float:

@@ -55,6 +55,7 @@ class Restoration(Method):
         "Chen, You, Tezcan, Konukoglu: Unsupervised lesion detection via image restoration with a "
         "normative prior. MedIA 2020; You, Tezcan, Chen, Konukoglu, MIDL 2019."
     )
+    unit_range = True
 
     needs: ClassVar[str] = "normal slices; slow: a map takes passes both ways for every step"
 
@@ -77,19 +78,12 @@ class Restoration(Method):
         if step <= 0:
             raise ValueError(f"step is {step}, legal is step > 0")
         self.network = network
+        self.slice_shape = network.slice_shape
         self.residual = residual
         self.cost = CodingCost(network, reconstruction, beta)
         self.weight = weight
         self.steps = steps
         self.step = step
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int]:
-        return self.network.slice_shape
-
-    @property
-    def unit_range(self) -> bool:
-        return True
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
