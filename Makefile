@@ -37,7 +37,7 @@ fast: install
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell src tests benchmarks docs recipes README.md CONTRIBUTING.md CHANGELOG.md
+	$(BIN)/codespell src tests benchmarks docs recipes suites README.md CONTRIBUTING.md CHANGELOG.md
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 

@@ -1,88 +1,187 @@
-"""What every metric promises, over the registry: adding a metric adds its tests."""
+"""What every metric promises, over the registry: adding a metric adds its tests.
+
+Axes: i j k voxels.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from wholesight.metrics import METRICS, Pixels
+from wholesight.benchmark.judge.tallying import Tallying
+from wholesight.metrics import METRICS, Seen, metric_key
+from wholesight.metrics.registry import set_figures
 
 EVERY = pytest.mark.parametrize("name", METRICS)
+OF_A_CASE = pytest.mark.parametrize("name", [n for n, m in METRICS.items() if m.of_case])
+SPACING_MM = (5.0, 5.0, 5.0)
 
 
-def told_apart(*, wrongly: bool) -> Pixels:
-    """Two lesion and two other pixels, in the right or in the wrong order."""
-    truth = np.array([True, True, False, False])
+def told_apart(*, wrongly: bool) -> Seen:
+    """A block of lesion in a body that surrounds it, in the right or in the wrong order."""
+    truth = np.zeros((12, 12, 5), bool)
+    truth[4:8, 4:8, 2:3] = True
     odd = ~truth if wrongly else truth
-    return Pixels(odd.astype(np.float32), truth, odd)
+    return Seen(odd.astype(np.float32), truth, np.ones_like(truth), odd, SPACING_MM)
 
 
-def random_case(seed: int, n: int = 400) -> Pixels:
-    """Scores with many ties, a lesion they know a little about."""
+def random_case(seed: int) -> Seen:
+    """Smooth scores with some ties, two or more lesions they know a little about, a ragged body."""
     rng = np.random.default_rng(seed)
-    truth = rng.random(n) < 0.2
-    scores = np.round(rng.normal(truth, 1.0), 1).astype(np.float32)
-    return Pixels(scores, truth, scores > 0.5)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(24, 20, 6)), (2, 2, 1))
+    truth = smooth > np.quantile(smooth, 0.92)
+    scores = smooth / smooth.std() + rng.normal(0, 1.0, truth.shape)
+    scores = np.round(ndimage.gaussian_filter(scores, 0.7), 2).astype(np.float32)
+    inside = rng.random(truth.shape) < 0.98
+    return Seen(scores, truth, inside, scores > 0.8, (1.0, 1.5, 3.0))
 
 
-@EVERY
+@OF_A_CASE
 def test_perfect(name: str) -> None:
-    assert METRICS[name].of(told_apart(wrongly=False)) == pytest.approx(METRICS[name].perfect)
+    found = METRICS[name].of(told_apart(wrongly=False))
+    assert found == pytest.approx(METRICS[name].perfect, nan_ok=True)
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "name", [n for n, m in METRICS.items() if m.of_case and m.worst is not None]
+)
 def test_worst(name: str) -> None:
-    assert METRICS[name].of(told_apart(wrongly=True)) == pytest.approx(METRICS[name].worst)
+    found = METRICS[name].of(told_apart(wrongly=True))
+    assert found == pytest.approx(METRICS[name].worst, nan_ok=True)
 
 
-@EVERY
+@OF_A_CASE
+def test_better_maps_have_better_figures(name: str) -> None:
+    """What the registry calls the better end is where a better map and mask are."""
+    rng = np.random.default_rng(11)
+    case = random_case(11)
+    noise = ndimage.gaussian_filter(rng.normal(size=case.truth.shape), (1, 1, 0))
+    noise = (noise / noise.std()).astype(np.float32)
+    blind = np.where(case.truth, noise - 3, noise).astype(np.float32)
+    bad = replace(case, scores=blind, mask=blind > 0.5)
+    sharp = np.where(case.truth, noise + 2, noise).astype(np.float32)
+    good = replace(case, scores=sharp, mask=case.truth & (noise > -2) | (noise > 2.2))
+    figures = METRICS[name].of(good), METRICS[name].of(bad)
+    if name == "normal_scan_flagged":
+        assert np.isnan(figures).all(), "a scan with a lesion is no normal one"
+    elif METRICS[name].best == "zero":
+        assert abs(figures[0]) < abs(figures[1])
+    elif METRICS[name].best == "lowest":
+        assert figures[0] < figures[1]
+    else:
+        assert figures[0] > figures[1]
+
+
+@OF_A_CASE
 @pytest.mark.parametrize("flagged", [False, True], ids=["silent", "flagged"])
 def test_without_lesion_is_as_stated(name: str, flagged: bool) -> None:
-    nothing = Pixels(np.ones(5, np.float32), np.zeros(5, bool), np.full(5, flagged))
+    body = np.ones((4, 4, 2), bool)
+    nothing = Seen(body.astype(np.float32), ~body, body, np.full(body.shape, flagged), SPACING_MM)
     expected = METRICS[name].without_lesion[flagged]
-    assert METRICS[name].of(nothing) == pytest.approx(expected, nan_ok=True)
+    if expected is None:
+        assert METRICS[name].of(nothing) > 0, "a false alarm costs something"
+        assert METRICS[name].best in ("lowest", "zero")
+    else:
+        assert METRICS[name].of(nothing) == pytest.approx(expected, nan_ok=True)
 
 
-@EVERY
+@OF_A_CASE
 def test_without_a_pixel_nothing_is_claimed(name: str) -> None:
-    none = Pixels(np.empty(0, np.float32), np.empty(0, bool), np.empty(0, bool))
-    assert np.isnan(METRICS[name].of(none))
+    none = np.zeros((3, 3, 2), bool)
+    assert np.isnan(METRICS[name].of(Seen(none.astype(np.float32), none, none, none)))
 
 
-@EVERY
-def test_without_a_mask_only_deployable_is_undefined(name: str) -> None:
-    unmasked = random_case(0)._replace(mask=None)
-    assert np.isnan(METRICS[name].of(unmasked)) == (METRICS[name].kind == "deployable")
+@OF_A_CASE
+def test_what_a_method_lacks_is_not_judged(name: str) -> None:
+    case = random_case(0)
+    reads_masks = METRICS[name].kind == "deployable"
+    whole = not np.isnan(METRICS[name].of(case))
+    assert np.isnan(METRICS[name].of(replace(case, mask=None))) == (reads_masks or not whole)
+    assert np.isnan(METRICS[name].of(replace(case, scores=None))) == (not reads_masks or not whole)
 
 
-@EVERY
-@pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_pixels_does_not_matter(name: str, seed: int) -> None:
-    case = random_case(seed)
-    order = np.random.default_rng(seed + 100).permutation(case.truth.size)
+@OF_A_CASE
+@pytest.mark.parametrize("axis", range(3))
+def test_a_mirrored_scan_has_the_same_figure(name: str, axis: int) -> None:
+    case = random_case(1)
+    assert case.scores is not None
     assert case.mask is not None
-    shuffled = Pixels(case.scores[order], case.truth[order], case.mask[order])
-    assert METRICS[name].of(shuffled) == METRICS[name].of(case)
+    scores, truth, inside, mask = (
+        np.flip(each, axis) for each in (case.scores, case.truth, case.inside, case.mask)
+    )
+    mirrored = replace(case, scores=scores, truth=truth, inside=inside, mask=mask)
+    assert METRICS[name].of(mirrored) == pytest.approx(METRICS[name].of(case), nan_ok=True)
 
 
-@EVERY
-def test_random_pixels_lie_between_worst_and_perfect(name: str) -> None:
-    assert 0 < METRICS[name].of(random_case(7)) < 1
+@OF_A_CASE
+def test_what_lies_outside_the_body_does_not_matter(name: str) -> None:
+    case = random_case(2)
+    assert case.scores is not None
+    assert case.mask is not None
+    rng = np.random.default_rng(0)
+    other = replace(
+        case,
+        scores=np.where(case.inside, case.scores, rng.normal(9, 1, case.truth.shape)).astype("f4"),
+        truth=np.where(case.inside, case.truth, rng.random(case.truth.shape) < 0.5),
+        mask=np.where(case.inside, case.mask, rng.random(case.truth.shape) < 0.5),
+    )
+    assert METRICS[name].of(other) == pytest.approx(METRICS[name].of(case), nan_ok=True)
 
 
-@EVERY
+@OF_A_CASE
 def test_only_the_order_of_scores_matters(name: str) -> None:
     case = random_case(3)
-    stretched = case._replace(scores=np.exp(case.scores.astype(float)))
-    assert METRICS[name].of(stretched) == METRICS[name].of(case)
+    assert case.scores is not None
+    stretched = replace(case, scores=np.exp(case.scores.astype(float)).astype(np.float32))
+    assert METRICS[name].of(stretched) == pytest.approx(METRICS[name].of(case), nan_ok=True)
+
+
+@OF_A_CASE
+def test_shapes_that_differ_are_refused(name: str) -> None:
+    case = random_case(4)
+    with pytest.raises(ValueError, match="truth"):
+        METRICS[name].of(replace(case, truth=case.truth[:-1]))
+
+
+def tallied(cases: list[Seen]):
+    tallying = Tallying()
+    for number, case in enumerate(cases):
+        row = {"case": str(number), "lesions": case.regions[1], "scan_score": case.score}
+        row |= {metric_key(n): m.of(case) for n, m in METRICS.items() if m.of_case}
+        tallying.add(str(number), case, case, row)
+    return tallying.close().inside
+
+
+@OF_A_CASE
+def test_a_set_of_one_case_has_the_case_s_figure(name: str) -> None:
+    case = random_case(5)
+    assert set_figures(tallied([case]))[name] == pytest.approx(METRICS[name].of(case), nan_ok=True)
 
 
 @EVERY
-def test_shapes_that_differ_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="truth"):
-        METRICS[name].of(Pixels(np.ones(3, np.float32), np.ones(2, bool), np.ones(3, bool)))
+def test_a_case_counts_as_often_as_its_weight_says(name: str) -> None:
+    cases = [random_case(seed) for seed in (6, 7, 8)]
+    weighted = tallied(cases).tally.sums(np.array([[2.0, 0.0, 1.0]]))
+    repeated = tallied([cases[0], cases[0], cases[2]]).tally.sums(np.ones((1, 3)))
+    np.testing.assert_allclose(
+        set_figures(weighted)[name], set_figures(repeated)[name], atol=2e-3, equal_nan=True
+    )
+
+
+@EVERY
+def test_bins_are_as_good_as_pixels(name: str) -> None:
+    """The common bins of a tally give the set's exact figure to the third digit."""
+    sums = tallied([random_case(seed) for seed in range(4)])
+    coarse = set_figures(sums.tally.sums(np.ones((1, 4))))
+    np.testing.assert_allclose(set_figures(sums)[name], coarse[name], atol=1e-3, equal_nan=True)
 
 
 def test_an_oracle_is_called_so() -> None:
     """A figure whose threshold the labels chose must not pass as a result."""
-    assert [name for name, metric in METRICS.items() if metric.kind == "oracle"] == ["best_dice"]
+    oracles = [name for name, metric in METRICS.items() if metric.kind == "oracle"]
+    assert oracles == ["best_dice", "lesion_sensitivity_at_1"]
+    assert all(metric_key(name).endswith("_oracle") for name in oracles)
+    assert not any(metric_key(name).endswith("_oracle") for name in METRICS if name not in oracles)

@@ -5,7 +5,6 @@ Axes: i j k as in the file; n in-body pixels, in no particular order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +16,13 @@ EROSION_PX = 6
 
 
 class Pixels(NamedTuple):
-    """What a metric sees: in-body pixels only.
+    """The judged pixels of one case.
 
-    scores : (n,) higher = odder. truth : (n,) True = lesion. mask : (n,) True = flagged, or None
-    for a method that has no threshold.
+    scores : (n,) higher = odder, or None for a method that gives masks alone. truth : (n,) True =
+    lesion. mask : (n,) True = flagged, or None for a method that has no threshold.
     """
 
-    scores: Float[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"] | None
     truth: Bool[np.ndarray, " n"]
     mask: Bool[np.ndarray, " n"] | None = None
 
@@ -49,7 +48,7 @@ def eroded(
 def pixels_inside(
     inside: Bool[np.ndarray, "i j k"],
     *,
-    scores: Float[np.ndarray, "i j k"],
+    scores: Float[np.ndarray, "i j k"] | None,
     truth: Bool[np.ndarray, "i j k"],
     mask: Bool[np.ndarray, "i j k"] | None = None,
 ) -> Pixels:
@@ -61,17 +60,7 @@ def pixels_inside(
     for name, array in others.items():
         if array is not None and array.shape != inside.shape:
             raise ValueError(f"{name} {array.shape} on a body mask of {inside.shape}")
-    taken = scores[inside].astype(np.float32)
-    if not np.isfinite(taken).all():
+    taken = None if scores is None else scores[inside].astype(np.float32)
+    if taken is not None and not np.isfinite(taken).all():
         raise ValueError(f"{np.sum(~np.isfinite(taken))} in-body scores are not finite")
     return Pixels(taken, truth[inside], None if mask is None else mask[inside])
-
-
-def pooled(cases: Sequence[Pixels]) -> Pixels:
-    """Join the pixels of several cases; without a mask unless every case has one."""
-    masks = [case.mask for case in cases if case.mask is not None]
-    return Pixels(
-        np.concatenate([case.scores for case in cases]),
-        np.concatenate([case.truth for case in cases]),
-        np.concatenate(masks) if masks and len(masks) == len(cases) else None,
-    )

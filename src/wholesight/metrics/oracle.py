@@ -1,7 +1,7 @@
 """What only somebody who knows the answers can reach: a threshold chosen by the labels.
 
 Papers print such figures; no user can have them. They stay here and under the name oracle.
-Axes: n pixels.
+Axes: n pixels; m thresholds from the strictest down; r sets judged at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from wholesight.metrics.ranking import sweep
+from wholesight.metrics.ranking import Steps, steps_of
 
 
 class BestDice(NamedTuple):
@@ -19,6 +19,21 @@ class BestDice(NamedTuple):
 
     dice: float
     threshold: float
+
+
+def dice_of_steps(steps: Steps) -> Float[np.ndarray, "*r m"]:
+    """Dice at every threshold, 2 true / (flagged + lesion); NaN without lesion."""
+    lesion = steps.lesion.sum(axis=-1, keepdims=True, dtype=float)
+    lesion[lesion == 0] = np.nan
+    true_flags = np.cumsum(steps.lesion, axis=-1, dtype=float)
+    false_flags = np.cumsum(steps.other, axis=-1, dtype=float)
+    return 2 * true_flags / (true_flags + false_flags + lesion)
+
+
+def best_dice_of(steps: Steps) -> Float[np.ndarray, "*r"]:
+    """Highest Dice over all thresholds. 1 perfect; NaN without lesion."""
+    best = dice_of_steps(steps).max(axis=-1, initial=0.0)
+    return np.where(steps.lesion.any(axis=-1), best, np.nan)
 
 
 def best_dice(scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> BestDice:
@@ -29,9 +44,9 @@ def best_dice(scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) ->
     >>> best_dice(np.array([0.1, 0.4, 0.6, 0.8]), np.array([False, True, False, True]))
     BestDice(dice=0.8, threshold=0.4)
     """
-    counts = sweep(scores, truth)
-    if not counts.lesion:
+    thresholds, steps = steps_of(scores, truth)
+    if not steps.lesion.any():
         return BestDice(float("nan"), float("inf"))
-    dice = 2 * counts.true_flags / (counts.true_flags + counts.false_flags + counts.lesion)
+    dice = dice_of_steps(steps)
     best = int(np.argmax(dice))
-    return BestDice(float(dice[best]), float(counts.threshold[best]))
+    return BestDice(float(dice[best]), float(thresholds[best]))
