@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wholesight.datasets.phantom import Grid, case_stream
+from wholesight.datasets.phantom.stress_head import StressHead, stress_head
 from wholesight.io import nifti
 from wholesight.recipe import Recipe
 from wholesight.volume import Volume
@@ -59,6 +61,47 @@ def tiny_brats(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+# BraTS has 155 axial slices of 1 mm; the phantom's box has 144, and air is added around them.
+BRATS_SLICES, AIR_BELOW = 155, 5
+# Slices 73 to 82 lie at 11.5 to 20.5 mm. A lesion of 12 ml centred at one of these heights ends
+# among them from below or above, or (the last) does not reach them.
+LESION_HEIGHTS_MM = (3.0, 33.0, 5.0, 31.0, 4.0, 50.0)
+
+
+@pytest.fixture(scope="session")
+def brats_shaped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six phantom heads that lie as BraTS 2019 does: HGG and LGG, two modalities, labels 1 2 4.
+
+    32 x 37 x 155 voxels of 6 x 6 x 1 mm, no split. Every head has a lesion, as there; slices 73 to
+    82 show it in five of them, and are partly normal in all. Sorted by name, the groups alternate.
+    """
+    root = tmp_path_factory.mktemp("brats") / "MICCAI_BraTS_2019"
+    grid = Grid((6.0, 6.0, 1.0))
+    for number, height_mm in enumerate(LESION_HEIGHTS_MM):
+        head = stress_head(case_stream(2019, "stress", number), grid)
+        group, name = ("HGG", "LGG")[number % 2], f"BraTS19_PHM_{number + 1:03d}_1"
+        folder = root / group / name
+        folder.mkdir(parents=True)
+        for role, volume in _brats_files(head, height_mm).items():
+            nifti.write(volume, folder / f"{name}_{role}.nii.gz")
+    return root
+
+
+def _brats_files(head: StressHead, height_mm: float) -> dict[str, Volume]:
+    """Draw the head with a lesion centred at this height."""
+    centre_mm = np.array([28.0, -20.0, height_mm])
+    weight = head._replace(lesion=head.lesion._replace(centre_mm=centre_mm)).weight(12.0)
+    flair = head.with_lesion(weight, 0.6).image
+    # necrosis, enhancing tumour and oedema, from the inside out
+    labels = np.select([weight > 1.05, weight > 1.0, weight > 0], [1, 4, 2]).astype(np.uint8)
+    t1 = np.where(flair > 0, flair.max() + 1 - flair, 0).astype(np.int16)
+    affine = head.grid.affine
+    affine[2, 3] -= AIR_BELOW
+    around = (0, 0), (0, 0), (AIR_BELOW, BRATS_SLICES - AIR_BELOW - head.grid.shape[2])
+    parts = {"flair": flair, "t1": t1, "seg": labels}
+    return {role: Volume(np.pad(voxels, around), affine) for role, voxels in parts.items()}
 
 
 @pytest.fixture(scope="session")

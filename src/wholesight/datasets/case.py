@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from wholesight.errors import InputError
 from wholesight.io.nifti import read_image, read_mask
 from wholesight.prep.grid import difference
+from wholesight.prep.orient import axial_axis
 from wholesight.volume import Scan, Volume
 
 
@@ -25,6 +28,8 @@ class Case:
     inside : its body mask, or None when it is to be found from the image.
     split : train, calibration, validation, test, or None.
     site : where it was acquired, or None.
+    slices : the first and the last axial slice, counted from 0 along the file's axial axis, of
+        those that are read; None reads all.
     """
 
     id: str
@@ -34,12 +39,13 @@ class Case:
     inside: Path | None = None
     split: str | None = None
     site: str | None = None
+    slices: tuple[int, int] | None = None
 
     def read(self) -> Scan:
         """Read the image and its masks.
 
-        Raises InputError when a file cannot be used, and with code E_GRID when a mask does not
-        lie on the image's grid.
+        Raises InputError when a file cannot be used, with code E_GRID when a mask does not lie on
+        the image's grid, and E_SLICES when the image has fewer axial slices than are to be read.
         """
         scan, faults = self.attempt()
         if scan is None:
@@ -63,9 +69,12 @@ class Case:
                     code="E_EMPTY",
                 )
             )
+        if image and self.slices and self.slices[1] >= image.shape[axial_axis(image.affine)]:
+            faults.append(_too_few(image, self.image, self.slices))
         if image is None or faults:
             return None, faults
-        return Scan(image=image, inside=inside, abnormal=mask), []
+        scan = Scan(image=image, inside=inside, abnormal=mask)
+        return (_between(scan, *self.slices) if self.slices else scan), []
 
 
 def _attempt(
@@ -85,4 +94,31 @@ def _other_grid(role: str, part: Volume, path: Path | None, image: Volume) -> In
         f"{path}: {role} {difference(part, image)}. "
         "Resample the mask onto the image's grid first (nearest neighbour).",
         code="E_GRID",
+    )
+
+
+def _too_few(image: Volume, path: Path, slices: tuple[int, int]) -> InputError:
+    there = image.shape[axial_axis(image.affine)]
+    return InputError(
+        f"{path}: has {there} axial slices, and {slices[0]} to {slices[1]} (counted from 0) are to "
+        "be read. Use the image on its original grid, or name other slices.",
+        code="E_SLICES",
+    )
+
+
+def _between(scan: Scan, first: int, last: int) -> Scan:
+    """Return the axial slices from first to last; every voxel keeps its place in the world."""
+    axis = axial_axis(scan.image.affine)
+
+    def cropped(volume: Volume) -> Volume:
+        affine = volume.affine.copy()
+        affine[:3, 3] += first * affine[:3, axis]
+        voxels = np.take(volume.voxels, range(first, last + 1), axis)
+        # The header speaks of the whole image.
+        return Volume(voxels, affine, volume.name)
+
+    return Scan(
+        image=cropped(scan.image),
+        inside=scan.inside and cropped(scan.inside),
+        abnormal=scan.abnormal and cropped(scan.abnormal),
     )

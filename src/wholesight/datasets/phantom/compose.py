@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int16
 from wholesight.datasets.phantom.atlas import load_atlas
 from wholesight.datasets.phantom.field import Grid
 from wholesight.datasets.phantom.flair import draw_scanner, flair_signal, scan
-from wholesight.datasets.phantom.head import draw_head, tissue_of
+from wholesight.datasets.phantom.head import Head, Tissue, draw_head, tissue_of
 from wholesight.datasets.phantom.lesion import add_lesion, draw_lesion
 
 # As thick as clinical FLAIR, in plane as fine as a CPU trains on in minutes.
@@ -45,10 +45,7 @@ def phantom_head(
     atlas = load_atlas()
     head, scanner = draw_head(for_head), draw_scanner(for_scanner)
     tissue = tissue_of(head, atlas, grid)
-    facts: dict[str, Any] = {
-        "brain_ml": round(float(tissue.brain.sum()) * grid.voxel_ml, 1),
-        "ventricle_mm": round(head.ventricle_mm, 2),
-    }
+    facts = head_facts(head, tissue, grid)
     if not lesion:
         image = scan(flair_signal(tissue, scanner, grid), scanner, grid, for_noise)
         return PhantomHead(image, np.zeros(grid.shape, bool), facts)
@@ -62,3 +59,11 @@ def phantom_head(
     volume_ml = round(float(abnormal.sum()) * grid.voxel_ml, 3)
     facts["lesion"] = {"volume_ml": volume_ml, **drawn.facts()}
     return PhantomHead(scan(signal, scanner, grid, for_noise), abnormal, facts)
+
+
+def head_facts(head: Head, tissue: Tissue, grid: Grid) -> dict[str, Any]:
+    """Return what of a head is worth a line in the cohort's record."""
+    return {
+        "brain_ml": round(float(tissue.brain.sum()) * grid.voxel_ml, 1),
+        "ventricle_mm": round(head.ventricle_mm, 2),
+    }

@@ -18,7 +18,7 @@ _DARK_SHARE = 0.3
 # Of the anatomy's own contrast, this share is still seen inside a bright lesion.
 _SHOWN_THROUGH = 0.4
 # Furrows and ventricles, with more fluid than this, are not the lesion unless it encloses them.
-_MOST_FLUID = 0.4
+MOST_FLUID = 0.4
 # At its border a lesion has this share of its contrast. Not 0: the mask ends where the change ends.
 _BORDER_CONTRAST = 0.3
 # The contrast of the inside and the thickness of the rim vary by at most these shares.
@@ -77,9 +77,9 @@ def draw_lesion(rng: np.random.Generator, tissue: Tissue, grid: Grid) -> Lesion:
     has_rim = rng.uniform() < (0.6 if dark else 0.3)
     pushes = radius_mm > 11 and rng.uniform() < 0.6
     return Lesion(
-        centre_mm=_draw_centre(rng, tissue, grid, radius_mm),
+        centre_mm=draw_centre(rng, tissue, grid, radius_mm),
         radius_mm=radius_mm,
-        stretch=_draw_stretch(rng) / radius_mm,
+        stretch=draw_stretch(rng) / radius_mm,
         bumps=draw_field(rng, 11.0),
         bump_height=rng.uniform(0.08, 0.25),
         sparing_mm=0.0 if dark else radius_mm * rng.uniform(0.0, 0.5),
@@ -120,7 +120,7 @@ def _mask(
     within: np.ndarray, lesion: Lesion, tissue: Tissue, grid: Grid
 ) -> Bool[np.ndarray, "i j k"]:
     """Take the solid tissue connected to the centre, and the furrows it closes in on."""
-    solid = within & tissue.brain & (tissue.fluid < _MOST_FLUID)
+    solid = within & tissue.brain & (tissue.fluid < MOST_FLUID)
     pieces = np.zeros(grid.shape, np.int32)
     ndimage.label(solid, output=pieces)
     away = np.linalg.norm(grid.points_mm() - lesion.centre_mm[:, None, None, None], axis=0)
@@ -129,7 +129,7 @@ def _mask(
     return ndimage.binary_fill_holes(central, in_plane) & tissue.brain
 
 
-def _draw_centre(
+def draw_centre(
     rng: np.random.Generator, tissue: Tissue, grid: Grid, radius_mm: float
 ) -> Float[np.ndarray, " 3"]:
     """Draw a place in white matter, so deep that most of the lesion is inside the brain."""
@@ -144,7 +144,7 @@ def _draw_centre(
     return grid.affine[:3, :3] @ voxel + grid.affine[:3, 3]
 
 
-def _draw_stretch(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
+def draw_stretch(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
     """Draw an ellipsoid of unit volume, turned at random."""
     axes = np.exp(rng.normal(0, 0.2, 3))
     turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
