@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wholesight.benchmark.evaluate import Evaluation, evaluate
-from wholesight.benchmark.predictions import Judged, floor
+from wholesight.benchmark.judge.evaluate import Evaluation, evaluate
+from wholesight.benchmark.judge.predictions import Judged, floor
 from wholesight.datasets import DataSet, open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector

@@ -28,8 +28,8 @@ from typing import Any, Final, NamedTuple
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from lgg import ROOT, figures, judge_floor, open_lgg, spread
-from wholesight.benchmark.evaluate import Evaluation, evaluate
-from wholesight.benchmark.predictions import Judged
+from wholesight.benchmark.judge.evaluate import Evaluation, evaluate
+from wholesight.benchmark.judge.predictions import Judged
 from wholesight.datasets import DataSet
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector

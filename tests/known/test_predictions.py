@@ -1,9 +1,12 @@
 """Which file is whose map, and the body in which a map and its floor are judged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from wholesight.benchmark.predictions import FLOOR, Judged, floor, floor_recipe
+from wholesight.benchmark.judge.map_files import find_map_files
+from wholesight.benchmark.judge.predictions import FLOOR, Judged, floor, floor_recipe
 from wholesight.datasets import Case
 from wholesight.errors import InputError
 from wholesight.io import nifti
@@ -58,6 +61,64 @@ def test_a_mask_goes_with_its_map(cases, tmp_path):
     assert next(one.score_files(maps)).mask is None
     put(maps, "x", 1.0, masked=True)
     assert next(one.score_files(maps)).mask is not None
+
+
+def test_plain_files_of_other_tools_are_maps(cases, tmp_path):
+    for name, value in (("x", 0.0), ("y", 2.5)):
+        nifti.write(Volume(np.full(SHAPE, value, np.float32)), tmp_path / f"{name}.nii.gz")
+    files = find_map_files(tmp_path, cases)
+    assert [(each.map is not None, each.mask) for each in files] == [(True, None)] * 2
+
+
+def test_plain_files_of_0_and_1_are_masks(cases, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name, value in (("x", 0), ("y", 1)):
+        nifti.write(Volume(np.full(SHAPE, value, np.uint8)), theirs / f"{name}.nii")
+    scored = list(Judged(cases, Nonzero()).score_files(theirs))
+    assert [each.map for each in scored] == [None, None]
+    assert [bool(each.mask.any()) for each in scored] == [False, True]
+
+
+def test_masks_alone_will_do(cases, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in "xy":
+        nifti.write(Volume(np.ones(SHAPE, bool)), theirs / f"{name}_mask.nii.gz")
+    assert all(each.map is None for each in Judged(cases, Nonzero()).score_files(theirs))
+
+
+def test_a_map_that_only_some_cases_have_is_missed(cases, tmp_path):
+    maps = tmp_path / "maps"
+    named = [replace(case, id=f"case-{case.id}") for case in cases]
+    put(maps, "case-x", 1.0, masked=True)
+    nifti.write(Volume(np.ones(SHAPE, bool)), maps / "case-y_mask.nii.gz")
+    with pytest.raises(InputError, match="for case case-y") as fault:
+        find_map_files(maps, named)
+    assert fault.value.code == "E_NO_MAP"
+
+
+def test_a_map_on_another_grid_is_refused(cases, tmp_path):
+    maps = tmp_path / "maps"
+    put(maps, "x", 1.0)
+    put(maps, "y", 1.0)
+    nifti.write(Volume(np.ones((12, 12, 4), np.float32)), maps / "y_anomaly.nii.gz")
+    with pytest.raises(InputError, match="image's grid") as fault:
+        list(Judged(cases, Nonzero()).score_files(maps))
+    assert fault.value.code == "E_GRID"
+
+
+def test_cases_with_too_little_lesion_are_left_out_and_listed(cases):
+    truth = np.zeros(SHAPE, bool)
+    truth[3:9, 3:9] = True
+    nifti.write(Volume(truth), cases[0].mask)
+    judged = Judged(cases, Nonzero(), min_lesion_share=0.1)
+    assert [case.id for case in judged.cases] == ["x"]
+    assert judged.excluded == [("y", "lesion is 0.000% of the body, under 10.000%")]
+    assert Judged(cases, Nonzero()).excluded == []
+    with pytest.raises(InputError, match="all 2 cases") as fault:
+        Judged(cases, Nonzero(), min_lesion_share=0.5)
+    assert fault.value.code == "E_NO_CASES"
 
 
 def test_a_missing_map_is_named(cases, tmp_path):

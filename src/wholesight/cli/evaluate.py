@@ -11,12 +11,24 @@ import typer
 from wholesight.cli.options import Alpha, Data, Modality, Out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
-    from wholesight.benchmark.evaluate import Evaluation
+    from wholesight.benchmark.judge.predictions import Judged
+    from wholesight.benchmark.results import Figure, MethodResult
     from wholesight.datasets import DataSet
+    from wholesight.detector import Detector
 
-
+_FLOOR = "intensity floor"
+# What the terminal shows; everything is in the report.
+_PRINTED = {
+    "auroc": "AUROC",
+    "average_precision": "AUPRC",
+    "dice": "Dice",
+    "flagged_share": "normal flagged",
+    "best_dice": "best Dice (oracle)",
+}
 _JUDGING = ("validation", "test")
 
 
@@ -31,7 +43,10 @@ class BodyName(StrEnum):
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Folder of maps, from segment or others.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Folder of maps, masks or both, from segment or any tool."
+        ),
     ],
     data: Data,
     out: Out,
@@ -43,9 +58,11 @@ def evaluate(
     alpha: Alpha = 0.05,
     modality: Modality = None,
 ) -> None:
-    """Judge maps (x_anomaly.nii.gz) and masks (x_mask.nii.gz) against the data set's truth.
+    """Judge anyone's maps and masks against the data set's truth, beside the intensity floor.
 
-    alpha is that of the intensity floor's threshold, unless PREDICTIONS says which one it used.
+    Files are called as the cases are: x_anomaly.nii.gz is the map of case x (higher = odder),
+    x_mask.nii.gz its mask; a plain x.nii.gz is either. alpha is that of the intensity floor's
+    threshold, unless PREDICTIONS says which one it used.
     """
     _require_unseen(subset)
     from wholesight.cli.speech import console
@@ -54,33 +71,66 @@ def evaluate(
     found = open_dataset(data, modality=modality)
     cases = found.subset(subset)
     _require_folder(predictions)
-    from wholesight.benchmark.evaluate import evaluate as judge
-    from wholesight.benchmark.predictions import Judged, floor, floor_recipe
-    from wholesight.benchmark.report import write_report
+    from wholesight.benchmark.judge.predictions import Judged, floor, floor_recipe
+    from wholesight.benchmark.report.write import write_report
+    from wholesight.benchmark.results import Results, summarise
     from wholesight.cohort.ledger import read_run
 
     facts = read_run(predictions) or {}
     recipe = floor_recipe(body.value if body else facts.get("body") or "nonzero")
     judged = Judged(cases, recipe.prep.body)
-    used = facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
     name = facts.get("recipe") or predictions.resolve().name
-    mine = judge(name, judged.score_files(predictions), threshold_note=_note(facts))
-    floor_detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"], recipe=recipe)
-    beside = judge(
-        "intensity floor",
-        judged.score_detector(floor_detector),
-        threshold_note=floor_detector.threshold.statement
-        if floor_detector.threshold
-        else "none: the data set has no calibration subjects",
-    )
-    report = write_report(
-        [mine, beside],
-        out,
-        title=f"{name} on {data.resolve().name}, {subset}",
+    used = facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
+    detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"], recipe=recipe)
+    methods = [_theirs(name, judged, predictions, facts), _beside(judged, detector)]
+    summary = summarise(
+        data.resolve().name,
+        methods,
+        subset=subset,
+        reference=methods[1].name,
         facts=_told(facts, data, subset, recipe.resolved["prep"]["body"]["kind"]),
     )
-    console().print(_table([mine, beside]))
+    results = Results(f"{name} on {summary.name}, {subset}", "", [summary])
+    report = write_report(results, out)
+    console().print(_table(summary.methods))
     console().print(f"Report: {report}", soft_wrap=True)
+
+
+def _theirs(name: str, judged: Judged, predictions: Path, facts: dict[str, Any]) -> MethodResult:
+    """Judge the maps as they came; where a recipe made them, its own words say what they are."""
+    from wholesight.benchmark.judge.evaluate import evaluate as judge
+    from wholesight.benchmark.results import MethodResult
+
+    found = judge(name, judged.score_files(predictions), threshold_note=_note(facts))
+    return MethodResult(
+        name=name,
+        summary=f"maps in {predictions.resolve().name}",
+        citation="",
+        trained="recipe" in facts,
+        seeds=[0],
+        evaluations=[found],
+    )
+
+
+def _beside(judged: Judged, detector: Detector) -> MethodResult:
+    """Judge the intensity floor, mapped now, in the same body."""
+    from wholesight.benchmark.judge.evaluate import evaluate as judge
+    from wholesight.benchmark.results import MethodResult
+
+    note = (
+        detector.threshold.statement
+        if detector.threshold
+        else "none: the data set has no calibration subjects"
+    )
+    found = judge(_FLOOR, judged.score_detector(detector), threshold_note=note)
+    return MethodResult(
+        name=_FLOOR,
+        summary=detector.recipe.summary,
+        citation=detector.recipe.reference,
+        trained=False,
+        seeds=[0],
+        evaluations=[found],
+    )
 
 
 def _require_unseen(subset: str) -> None:
@@ -119,8 +169,6 @@ def _told(facts: dict[str, Any], data: Path, subset: str, body: str) -> dict[str
         "data": data.resolve().name,
         "subset": subset,
         "body": f"the case's own mask where it has one, else by the rule {body}",
-        "intensity floor": "intensity over its histogram mode, smoothed inside the body (recipe "
-        "floor); nothing is learned",
     }
     for name in ("recipe", "model", "wholesight", "started"):
         if name in facts:
@@ -130,20 +178,17 @@ def _told(facts: dict[str, Any], data: Path, subset: str, body: str) -> dict[str
     return told
 
 
-def _table(evaluations: list[Evaluation]) -> Table:
+def _table(methods: Sequence[MethodResult]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("method")
-    for title in ("AUROC", "AUPRC", "Dice", "normal flagged", "best Dice (oracle)"):
+    for title in _PRINTED.values():
         table.add_column(title, justify="right")
-    for evaluation in evaluations:
-        own, oracle = evaluation.deployable["set"], evaluation.oracle["set"]
-        figures = [own[name] for name in ("auroc", "average_precision", "dice", "flagged_share")]
-        cells = [_figure(value) for value in (*figures, oracle["best_dice"])]
-        table.add_row(evaluation.name, *cells)
+    for method in methods:
+        table.add_row(method.name, *(_cell(method.figures[name]) for name in _PRINTED))
     return table
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _cell(figure: Figure) -> str:
+    return "-" if figure.mean is None else f"{figure.mean:.3f}"

@@ -24,15 +24,16 @@ _AS_STORED = np.diag([-1.0, -1.0, -1.0, 1.0])
 class Thumbnail(NamedTuple):
     """One slice of one case, cropped to its body.
 
-    slice_index : along the axis across slices. image : 0..255. map : higher = odder. mask : None
-    for a method without a threshold. pixel_mm : height and width of a pixel.
+    slice_index : along the axis across slices. image : 0..255. map : higher = odder, None for a
+    method that gives masks alone. mask : None for a method without a threshold. pixel_mm : height
+    and width of a pixel.
     """
 
     slice_index: int
     image: UInt8[np.ndarray, "r c"]
     inside: Bool[np.ndarray, "r c"]
     truth: Bool[np.ndarray, "r c"]
-    map: Float[np.ndarray, "r c"]
+    map: Float[np.ndarray, "r c"] | None
     mask: Bool[np.ndarray, "r c"] | None
     pixel_mm: tuple[float, float]
 
@@ -54,7 +55,7 @@ def thumbnail(
     image: Float[np.ndarray, "i j k"],
     inside: Bool[np.ndarray, "i j k"],
     truth: Bool[np.ndarray, "i j k"],
-    map: Float[np.ndarray, "i j k"],
+    map: Float[np.ndarray, "i j k"] | None,
     mask: Bool[np.ndarray, "i j k"] | None,
     axis: int,
     affine: Float[np.ndarray, "4 4"] | None,
@@ -77,7 +78,7 @@ def thumbnail(
         image=_grey(small(image), *_window(image, inside)),
         inside=small(inside) >= 0.5,
         truth=small(truth) >= 0.5,
-        map=small(map),
+        map=None if map is None else small(map),
         mask=None if mask is None else small(mask) >= 0.5,
         pixel_mm=view.pixel_mm,
     )

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from wholesight.benchmark.evaluate import Scored
+from wholesight.benchmark.judge.evaluate import Scored
+from wholesight.benchmark.judge.map_files import find_map_files
 from wholesight.datasets import Case
 from wholesight.detector import Detector
 from wholesight.errors import InputError
-from wholesight.io.nifti import SUFFIXES, read, read_mask, stem
+from wholesight.io.nifti import read, read_mask
 from wholesight.metrics import eroded
 from wholesight.prep.body import Body
 from wholesight.prep.chain import body_of
@@ -27,16 +28,18 @@ from wholesight.volume import Scan, Volume
 # The recipe that every result is shown beside.
 FLOOR: Final = "floor"
 
-_MAP, _MASK = "_anomaly", "_mask"
-
 
 class Judged:
     """The cases that can be judged, and the body in which they are.
 
-    Raises InputError when a case has no mask: without a truth there is nothing to judge by.
+    min_lesion_share : cases with less lesion than this share of their body are left out, as some
+    published protocols do; 0 leaves none out. Attribute `excluded` lists (case, reason).
+
+    Raises InputError when a case has no mask, for without a truth there is nothing to judge by,
+    and when none is left.
     """
 
-    def __init__(self, cases: Sequence[Case], body: Body) -> None:
+    def __init__(self, cases: Sequence[Case], body: Body, *, min_lesion_share: float = 0.0) -> None:
         unmarked = [case.id for case in cases if case.mask is None]
         if unmarked:
             raise InputError(
@@ -45,23 +48,27 @@ class Judged:
                 "--subset.",
                 code="E_NO_TRUTH",
             )
-        self.cases = cases
         self.body = body
+        self.excluded = list(self._too_little(cases, min_lesion_share)) if min_lesion_share else []
+        left_out = {case for case, _ in self.excluded}
+        self.cases = [case for case in cases if case.id not in left_out]
+        if not self.cases:
+            raise InputError(
+                f"all {len(cases)} cases have less lesion than {min_lesion_share:.2%} of their "
+                "body. Lower min_lesion_share.",
+                code="E_NO_CASES",
+            )
 
     def score_files(self, folder: Path) -> Iterator[Scored]:
-        """Yield each case with the map, and the mask if there is one, that `folder` holds for it.
+        """Yield each case with the map or mask, or both, that `folder` holds for it.
 
-        Raises InputError when a map is missing, serves two cases or is not on its image's grid.
+        Raises InputError as `find_map_files`, and for a file that is not on its image's grid.
         """
-        maps = _maps(folder, self.cases)
-        masks = [_mask_of(path) for path in maps]
-        for case, map_path, mask_path in zip(self.cases, maps, masks, strict=True):
+        files = find_map_files(folder, self.cases)
+        for case, (map_path, mask_path) in zip(self.cases, files, strict=True):
             scan = case.read()
-            anomaly = _on_grid(read(map_path), map_path, scan)
-            # A mask that some cases lack is no mask of the method.
-            mask = None
-            if all(masks) and mask_path is not None:
-                mask = _on_grid(read_mask(mask_path), mask_path, scan)
+            anomaly = map_path and _on_grid(read(map_path), map_path, scan)
+            mask = mask_path and _on_grid(read_mask(mask_path), mask_path, scan)
             yield self._scored(case, scan, anomaly, mask)
 
     def score_detector(self, detector: Detector) -> Iterator[Scored]:
@@ -74,16 +81,28 @@ class Judged:
                 found = detector.segment(scan.image, scan.inside)
                 yield self._scored(case, scan, found.map.voxels, found.mask.voxels)
 
+    def _too_little(self, cases: Sequence[Case], least: float) -> Iterator[tuple[str, str]]:
+        for case in cases:
+            scan = case.read()
+            assert scan.abnormal is not None
+            body = body_of(scan, self.body)
+            share = float(scan.abnormal.voxels[body].mean()) if body.any() else 0.0
+            if share < least:
+                yield case.id, f"lesion is {share:.3%} of the body, under {least:.3%}"
+
     def _scored(
-        self, case: Case, scan: Scan, anomaly: np.ndarray, mask: np.ndarray | None
+        self, case: Case, scan: Scan, anomaly: np.ndarray | None, mask: np.ndarray | None
     ) -> Scored:
         axis = axial_axis(scan.image.affine)
         assert scan.abnormal is not None
+        body = body_of(scan, self.body)
         return Scored(
             case=case.id,
             subject=case.subject,
+            site=case.site,
             image=scan.image.voxels,
-            inside=eroded(body_of(scan, self.body), axis=axis),
+            body=body,
+            inside=eroded(body, axis=axis),
             truth=scan.abnormal.voxels,
             map=anomaly,
             mask=mask,
@@ -110,41 +129,6 @@ def floor(
     """Return the intensity floor, with a threshold where (subject, scan) normals are at hand."""
     detector = Detector(recipe=recipe or floor_recipe())
     return detector if normals is None else detector.calibrate(normals, rule=rule, alpha=alpha)
-
-
-def _maps(folder: Path, cases: Sequence[Case]) -> list[Path]:
-    """Return each case's map. Raises InputError where one is missing or two cases share one."""
-    owner: dict[Path, Case] = {}
-    for case in cases:
-        path = _map_of(folder, case)
-        if path in owner:
-            raise InputError(
-                f"{path}: is it the map of case {owner[path].id} or of {case.id}? Name the maps "
-                f"after the cases, as {case.id}{_MAP}.nii.gz.",
-                code="E_AMBIGUOUS",
-            )
-        owner[path] = case
-    return list(owner)
-
-
-def _map_of(folder: Path, case: Case) -> Path:
-    # The id first: it is unique in the data set, a file's name need not be.
-    names = (f"{name}{_MAP}{end}" for name in (case.id, stem(case.image)) for end in SUFFIXES)
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
-        raise InputError(
-            f"{folder}: no map {stem(case.image)}{_MAP}.nii.gz for case {case.id}. "
-            "Segment all cases of the subset first.",
-            code="E_NO_MAP",
-        )
-    return found
-
-
-def _mask_of(map_path: Path) -> Path | None:
-    """Return the mask beside a map, by the same name."""
-    name = stem(map_path).removesuffix(_MAP)
-    paths = (map_path.with_name(f"{name}{_MASK}{end}") for end in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _on_grid(volume: Volume, path: Path, scan: Scan) -> np.ndarray:

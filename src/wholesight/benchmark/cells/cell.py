@@ -1,0 +1,182 @@
+"""One cell of a benchmark: one method trained with one seed on one data set, and judged."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wholesight.benchmark.judge import stored
+from wholesight.benchmark.judge.evaluate import Evaluation, Scored, evaluate
+from wholesight.benchmark.judge.predictions import Judged
+from wholesight.benchmark.plan.contenders import Contender
+from wholesight.benchmark.plan.material import Material
+from wholesight.benchmark.plan.place import FACTS, cell_folder, unfinished
+from wholesight.benchmark.plan.protocol import Protocol
+from wholesight.datasets.scans import Scans
+from wholesight.detector import Detector, device_name
+from wholesight.errors import OutputError
+from wholesight.io.files import make_folder, write_json
+from wholesight.prep.body import BODIES
+from wholesight.recipe import Recipe
+from wholesight.training.fit import Device, fit
+from wholesight.training.record import software, training_data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What a process needs to finish it. folder : where it will be when it is complete."""
+
+    material: Material
+    contender: Contender
+    seed: int
+    rule: str
+    alpha: float
+    body: str
+    device: Device
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages and in failures/."""
+        return f"{self.material.name}.{self.contender.name}.seed-{self.seed}"
+
+
+def cells_of(protocol: Protocol, out: Path, *, device: Device) -> list[Cell]:
+    """Return every cell, seed by seed: a run that is stopped early has something of everything."""
+    suite = protocol.suite
+    return [
+        Cell(
+            material=material,
+            contender=contender,
+            seed=seed,
+            rule=suite.rule,
+            alpha=suite.alpha,
+            body=suite.body,
+            device=device,
+            folder=cell_folder(out, material.name, contender.name, seed),
+        )
+        for seed in range(suite.seeds)
+        for material in protocol.materials
+        for contender in protocol.contenders
+        if seed in contender.seeds
+    ]
+
+
+def finish(cell: Cell) -> float | None:
+    """Train, set the threshold, judge; the cell's folder appears when all of it is there.
+
+    Returns the AUPRC over the set, None where there is none. Raises whatever goes wrong.
+    """
+    _seed_everything(cell.seed)
+    building = unfinished(cell.folder)
+    shutil.rmtree(building, ignore_errors=True)
+    make_folder(building)
+    with warnings.catch_warnings(record=True) as noted:
+        # Other kinds speak to programmers.
+        warnings.simplefilter("ignore")
+        for kind in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("default", kind)
+        clock = _clock(cell.device)
+        started = clock()
+        trained = _train(cell, building / "model")
+        training_s = clock() - started
+        detector = _calibrate(cell, trained, building / "model")
+        evaluation, case_s = _judge(cell, detector)
+    stored.save(evaluation, building)
+    facts = {
+        "data": cell.material.name,
+        "method": cell.contender.name,
+        "seed": cell.seed,
+        "digest": detector.digest,
+        "device": detector.device,
+        "seconds": {
+            "of": "CPU time" if clock is time.process_time else "time passed",
+            "training": round(training_s, 3),
+            "case": round(case_s, 4),
+        },
+        "notes": sorted({str(note.message) for note in noted}),
+        **software(),
+    }
+    write_json(building / FACTS, facts)
+    _appear(building, cell.folder)
+    return evaluation.deployable["set"]["average_precision"]
+
+
+def _seed_everything(seed: int) -> None:
+    """Begin alike whatever the process did before: a cell may not depend on who finishes it."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _clock(device: Device) -> Callable[[], float]:
+    """CPU time, so that other work on the machine does not count; a GPU's own is not in it."""
+    return time.process_time if device_name(device) == "cpu" else time.monotonic
+
+
+def _train(cell: Cell, folder: Path) -> Detector:
+    material = cell.material
+    fit(
+        Recipe.from_dict(cell.contender.resolved, seed=cell.seed),
+        Scans(material.train),
+        folder,
+        seed=cell.seed,
+        device=cell.device,
+        record={
+            "data": {"layout": material.layout, **training_data(material.files["train"])},
+        },
+    )
+    return Detector.load(folder, device=device_name(cell.device))
+
+
+def _calibrate(cell: Cell, detector: Detector, folder: Path) -> Detector:
+    """Set the threshold on calibration subjects; without any, the detector has none."""
+    cases = cell.material.calibration
+    if not cases:
+        return detector
+    detector.require_unseen(cell.material.files["calibration"])
+    normals = zip((case.subject for case in cases), Scans(cases), strict=True)
+    found = detector.calibrate(normals, rule=cell.rule, alpha=cell.alpha)
+    found.save_threshold(folder)
+    return found
+
+
+def _judge(cell: Cell, detector: Detector) -> tuple[Evaluation, float]:
+    """Judge every case; also the mean seconds from a case's file to its map."""
+    seconds: list[float] = []
+    clock = _clock(cell.device)
+
+    def timed(scored: Iterator[Scored], cases: Sequence[Any]) -> Iterator[Scored]:
+        for _ in cases:
+            started = clock()
+            case = next(scored)
+            seconds.append(clock() - started)
+            yield case
+
+    judged = Judged(cell.material.judged, BODIES[cell.body]())
+    note = detector.threshold.statement if detector.threshold else "none: no calibration subjects"
+    evaluation = evaluate(
+        cell.contender.name,
+        timed(judged.score_detector(detector), judged.cases),
+        threshold_note=note,
+    )
+    return evaluation, float(np.mean(seconds))
+
+
+def _appear(building: Path, folder: Path) -> None:
+    try:
+        building.rename(folder)
+    except OSError as fault:
+        raise OutputError(
+            f"{folder}: the finished cell cannot be put there ({fault.strerror}). "
+            "Is another benchmark writing into the same folder?"
+        ) from fault

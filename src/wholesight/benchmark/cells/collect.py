@@ -1,0 +1,124 @@
+"""From finished cells on disk to what the report shows: nothing is taken from memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wholesight.benchmark.cells.cell import Cell
+from wholesight.benchmark.cells.statements import statements
+from wholesight.benchmark.cells.workers import Failed
+from wholesight.benchmark.judge import stored
+from wholesight.benchmark.plan.contenders import Contender
+from wholesight.benchmark.plan.material import Material
+from wholesight.benchmark.plan.place import FACTS
+from wholesight.benchmark.plan.protocol import RESAMPLES, Protocol
+from wholesight.benchmark.results import (
+    DataSetResult,
+    Failure,
+    MethodResult,
+    Results,
+    summarise,
+)
+
+_HISTORY = Path("model", "training", "history.csv")
+
+
+def collect(protocol: Protocol, cells: Sequence[Cell], failures: Mapping[str, Failed]) -> Results:
+    """Read every finished cell and summarise each data set. Raises InputError for a damaged one."""
+    return Results(
+        title=f"Benchmark {protocol.suite.name}",
+        question=protocol.suite.question,
+        datasets=[_dataset(protocol, each, cells, failures) for each in protocol.materials],
+        statements=statements(protocol),
+        facts=_facts(protocol, cells, failures),
+    )
+
+
+def _dataset(
+    protocol: Protocol, material: Material, cells: Sequence[Cell], failures: Mapping[str, Failed]
+) -> DataSetResult:
+    own = [cell for cell in cells if cell.material is material]
+    return summarise(
+        material.name,
+        [
+            _method(each, [cell for cell in own if cell.contender is each], failures)
+            for each in protocol.contenders
+        ],
+        subset=material.subset,
+        reference=protocol.suite.reference,
+        exclusions=material.excluded,
+        design=material.design,
+        facts=_counts(material),
+        resamples=RESAMPLES,
+    )
+
+
+def _method(
+    contender: Contender, cells: Sequence[Cell], failures: Mapping[str, Failed]
+) -> MethodResult:
+    done = [cell for cell in cells if cell.name not in failures]
+    facts = [json.loads((cell.folder / FACTS).read_bytes())["seconds"] for cell in done]
+    failed = [(cell.seed, failures[cell.name]) for cell in cells if cell.name in failures]
+    return MethodResult(
+        name=contender.name,
+        summary=contender.summary,
+        citation=contender.citation,
+        trained=contender.trained,
+        seeds=[cell.seed for cell in done],
+        evaluations=[stored.load(cell.folder) for cell in done],
+        histories=[history(cell.folder / _HISTORY) for cell in done],
+        training_s=[each["training"] for each in facts],
+        case_s=[each["case"] for each in facts],
+        failures=[Failure(seed, each.code, each.reason) for seed, each in failed],
+    )
+
+
+def history(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a history.csv; none where nothing was trained."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # A term that starts later has no figure before.
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def _counts(material: Material) -> dict[str, str]:
+    parts = {
+        "trained on": material.train,
+        "thresholds from": material.calibration,
+        "judged": material.judged,
+    }
+    told = {
+        name: f"{len({case.subject for case in cases})} subjects, {len(cases)} scans"
+        for name, cases in parts.items()
+    }
+    return {"subset": material.subset, **told, "layout": material.layout}
+
+
+def _facts(
+    protocol: Protocol, cells: Sequence[Cell], failures: Mapping[str, Failed]
+) -> dict[str, str]:
+    done = [cell for cell in cells if cell.name not in failures]
+    records = [json.loads((cell.folder / FACTS).read_bytes()) for cell in done]
+    commits = sorted({_commit(record) for record in records} - {""})
+    told = {
+        "suite": f"{protocol.suite.name}: {protocol.suite.summary}",
+        "data": ", ".join(material.name for material in protocol.materials),
+        "threshold": f"{protocol.suite.rule}, alpha {protocol.suite.alpha:g}",
+        "cells": f"{len(done)} of {len(cells)} finished",
+        "wholesight": ", ".join(sorted({each["versions"]["wholesight"] for each in records})),
+        "device": ", ".join(sorted({each["device"] for each in records})),
+    }
+    return told | ({"commit": ", ".join(commits)} if commits else {})
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    git = record["git"]
+    if not git:
+        return ""
+    return git["commit"] + (" with changes" if git["changed"] else "")

@@ -1,0 +1,99 @@
+"""What one sees while cells are finished: how many, how many failed, and the time left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from wholesight.benchmark.cells.cell import Cell
+from wholesight.benchmark.cells.workers import Ended, Failed
+
+# How long a cell takes beside another, by what its recipe says that training costs. Judging takes
+# seconds whatever was trained.
+_WEIGHTS: Final = {"nothing": 1, "seconds": 1, "minutes": 10, "hours": 600, "days": 10000}
+
+
+class CellProgress:
+    """A bar on a terminal; elsewhere a line for every cell.
+
+    cells : those that are to be finished. before : how many were there already.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], *, before: int, jobs: int, console: Console | None
+    ) -> None:
+        self.jobs = jobs
+        self.console = console or Console(quiet=True)
+        self.all = before + len(cells)
+        self.over = before
+        self.failed = 0
+        self.seconds = 0.0
+        self.weight_done = 0
+        self.weight_left = sum(_weight(cell) for cell in cells)
+        self.bar = Progress(
+            TextColumn("cells"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+        )
+        self.task = self.bar.add_task("cells", total=self.all, completed=before, left="")
+
+    def __enter__(self) -> CellProgress:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Where it was never started, stopping prints an empty line.
+        if self.console.is_terminal:
+            self.bar.stop()
+
+    def told(self, cell: Cell, ended: Ended) -> None:
+        """Count a cell, and say in a line what became of it."""
+        self.over += 1
+        self.failed += isinstance(ended, Failed)
+        self.weight_left -= _weight(cell)
+        if not isinstance(ended, Failed):
+            self.seconds += ended.seconds
+            self.weight_done += _weight(cell)
+        self.bar.update(self.task, completed=self.over, left=self._left())
+        place = f"{self.over:>{len(str(self.all))}}/{self.all}"
+        self.console.print(f"{place}  {cell.name}  {_spoken(ended)}", soft_wrap=True)
+
+    def _left(self) -> str:
+        failed = f"{self.failed} failed, " if self.failed else ""
+        seconds = self._seconds_left()
+        return failed if seconds is None else f"{failed}{_duration(seconds)} left"
+
+    def _seconds_left(self) -> float | None:
+        """Guess from what finished cells took, each weighted by its recipe's cost."""
+        if not self.weight_done or not self.weight_left:
+            return None
+        return self.seconds / self.weight_done * self.weight_left / self.jobs
+
+
+def _weight(cell: Cell) -> int:
+    return _WEIGHTS[cell.contender.cost]
+
+
+def _spoken(ended: Ended) -> str:
+    if isinstance(ended, Failed):
+        return f"FAILED, {ended.code}: {ended.reason}"
+    auprc = "none" if ended.auprc is None else f"{ended.auprc:.3f}"
+    return f"AUPRC {auprc}  {ended.seconds:.0f} s"
+
+
+def _duration(seconds: float) -> str:
+    """Say a time as one would.
+
+    >>> [_duration(seconds) for seconds in (20, 130, 7500)]
+    ['1 min', '3 min', '2 h 5 min']
+    """
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,101 @@
+"""Which file of a folder is the map, and which the mask, of which case; from any tool.
+
+Names that are known, for a case `x` (its id, or else its image's name without ending):
+`x_anomaly.nii.gz` is its map, `x_mask.nii.gz` its mask. A plain `x.nii.gz` is a map, or a mask when
+all plain files of the folder hold 0 and 1 alone. Maps alone or masks alone will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from wholesight.datasets import Case
+from wholesight.errors import InputError
+from wholesight.io.nifti import SUFFIXES, read, stem
+
+_MAP: Final = "_anomaly"
+_MASK: Final = "_mask"
+
+
+class MapFiles(NamedTuple):
+    """The files of one case; at least one of the two is there."""
+
+    map: Path | None
+    mask: Path | None
+
+
+def find_map_files(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
+    """Return each case's files, all with a map or none, all with a mask or none.
+
+    A mask that some cases lack is no mask of the method, and is left out. Raises InputError where
+    a case has no file, some have maps and others none, or two cases would share a file.
+    """
+    found = [_named(folder, case) for case in cases]
+    if not any(files.map or files.mask for files in found):
+        found = _plain(folder, cases)
+    _require_owners(found, cases)
+    maps = [files.map is not None for files in found]
+    masks = [files.mask is not None for files in found]
+    for case, has_map, has_mask in zip(cases, maps, masks, strict=True):
+        if not has_map and (any(maps) or not has_mask):
+            raise InputError(
+                f"{folder}: no map {stem(case.image)}{_MAP}.nii.gz for case {case.id}. "
+                "Segment all cases of the subset first. Maps of other tools may be called "
+                f"{case.id}{_MAP}.nii.gz or {case.id}.nii.gz, masks {case.id}{_MASK}.nii.gz.",
+                code="E_NO_MAP",
+            )
+    return [files if all(masks) else files._replace(mask=None) for files in found]
+
+
+def _named(folder: Path, case: Case) -> MapFiles:
+    """Find x_anomaly and x_mask; a mask goes with the map of the same name."""
+    names = _names(case)
+    for name in names:
+        path = _file(folder, f"{name}{_MAP}")
+        if path is not None:
+            return MapFiles(path, _file(folder, f"{name}{_MASK}"))
+    masks = (_file(folder, f"{name}{_MASK}") for name in names)
+    return MapFiles(None, next((path for path in masks if path), None))
+
+
+def _plain(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
+    """Find files called as the cases are."""
+    paths = []
+    for case in cases:
+        candidates = (_file(folder, name) for name in _names(case))
+        paths.append(next((path for path in candidates if path), None))
+    are_masks = all(_is_mask(path) for path in paths if path)
+    return [MapFiles(None, path) if are_masks else MapFiles(path, None) for path in paths]
+
+
+def _names(case: Case) -> list[str]:
+    # The id first: it is unique in the data set, a file's name need not be.
+    return list(dict.fromkeys((case.id, stem(case.image))))
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    paths = (folder / f"{name}{end}" for end in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _is_mask(path: Path) -> bool:
+    return bool(np.isin(np.unique(read(path).voxels), (0, 1)).all())
+
+
+def _require_owners(found: Sequence[MapFiles], cases: Sequence[Case]) -> None:
+    owner: dict[Path, Case] = {}
+    for case, files in zip(cases, found, strict=True):
+        path = files.map or files.mask
+        if path is None:
+            continue
+        if path in owner:
+            raise InputError(
+                f"{path}: is it the map of case {owner[path].id} or of {case.id}? Name the maps "
+                f"after the cases, as {case.id}{_MAP}.nii.gz.",
+                code="E_AMBIGUOUS",
+            )
+        owner[path] = case

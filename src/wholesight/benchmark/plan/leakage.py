@@ -1,0 +1,84 @@
+"""Nobody is judged who has served: refused by subject and by file, within and across data sets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from wholesight.benchmark.plan.material import Material
+from wholesight.datasets.finding import count, some
+from wholesight.errors import InputError
+
+# What must not meet; the worst first.
+_APART: Final = (("train", "judged"), ("calibration", "judged"), ("train", "calibration"))
+_TOLD: Final = {
+    "train": "trained on",
+    "calibration": "used to set the threshold",
+    "judged": "judged",
+}
+
+
+class _File(NamedTuple):
+    """A file of one part of a data set."""
+
+    where: str
+    subject: str
+    sha256: str
+
+
+def require_no_leak(materials: Sequence[Material]) -> None:
+    """Refuse a subject or an image that serves in two parts, in whatever data set.
+
+    A method that has seen a head judges it too well; a threshold set on it is too lenient. Masks
+    are not compared: those without a lesion are alike in many subjects.
+
+    Raises InputError, E_LEAK.
+    """
+    files = {part: list(_images(materials, part)) for part in _TOLD}
+    for one, other in _APART:
+        _refuse("file", files[one], files[other], one, other)
+        _refuse("subject", files[one], files[other], one, other)
+
+
+def _images(materials: Sequence[Material], part: str) -> Iterator[_File]:
+    for material in materials:
+        for subject, shas in material.files[part].items():
+            for name, sha in shas.items():
+                if name.endswith("/image"):
+                    case = name.removesuffix("/image")
+                    yield _File(f"{case} ({material.name})", subject, sha)
+
+
+def _refuse(
+    what: str, ones: Sequence[_File], others: Sequence[_File], one: str, other: str
+) -> None:
+    by_key: dict[str, list[_File]] = defaultdict(list)
+    for file in ones:
+        by_key[_key(what, file)].append(file)
+    met = [(by_key[_key(what, file)][0], file) for file in others if _key(what, file) in by_key]
+    if not met:
+        return
+    if what == "file":
+        pairs = (
+            f"{a.where} and {b.where}, subjects {a.subject} and {b.subject}"
+            if a.subject != b.subject
+            else f"{a.where} and {b.where}, subject {a.subject}"
+            for a, b in met
+        )
+        told = f"{count(len(met), 'image')} with the same content: {some(pairs, most=3)}"
+        remedy = "Take one of each pair out of the data, or put both into one part of the split."
+    else:
+        names = {b.subject: f"{b.subject} ({a.where}, {b.where})" for a, b in met}
+        told = f"{count(len(names), 'subject')}: {some(names.values(), most=3)}"
+        remedy = (
+            "Put all cases of a subject into one part of the split; subjects of two data sets who "
+            "are not the same person need different names."
+        )
+    raise InputError(
+        f"What is {_TOLD[one]} and what is {_TOLD[other]} share {told}. {remedy}", code="E_LEAK"
+    )
+
+
+def _key(what: str, file: _File) -> str:
+    return file.sha256 if what == "file" else file.subject

@@ -1,0 +1,164 @@
+"""The subjects of a benchmark: who trains, sets the threshold and is judged, and who is left out.
+
+All of it is decided before anything is trained, from the files, the split and the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from wholesight.benchmark.judge.predictions import Judged
+from wholesight.benchmark.plan.suite import Split, Suite
+from wholesight.datasets import Case, DataSet, open_dataset
+from wholesight.datasets.finding import count
+from wholesight.datasets.scans import file_hashes
+from wholesight.errors import InputError
+from wholesight.prep.body import BODIES
+
+# {subject: {"case/role": sha256}}
+Hashes = Mapping[str, Mapping[str, str]]
+
+_PHANTOM: Final = "phantom.json"
+_DESIGN: Final = ("volume_ml", "contrast")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """One data set of a benchmark.
+
+    Attributes
+    ----------
+    name : of its folder in the results. layout : how it lies on disk. subset : who is judged.
+    train, calibration, judged : the cases; calibration may be empty, and then nothing has a
+        threshold.
+    files : of each of the three the files' hashes, {part: {subject: {"case/role": sha256}}}.
+    excluded : (case, reason) of cases of the subset that are not judged.
+    design : {case: {"volume_ml", "contrast"}} where lesions were made to measure, else None.
+    """
+
+    name: str
+    layout: str
+    subset: str
+    train: tuple[Case, ...]
+    calibration: tuple[Case, ...]
+    judged: tuple[Case, ...]
+    files: Mapping[str, Hashes]
+    excluded: tuple[tuple[str, str], ...]
+    design: dict[str, dict[str, float]] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the protocol says of it: names and hashes, no paths."""
+        parts = {"train": self.train, "calibration": self.calibration, "judged": self.judged}
+        return {
+            "layout": self.layout,
+            "subset": self.subset,
+            "subjects": {part: sorted({c.subject for c in cases}) for part, cases in parts.items()},
+            "excluded": [list(pair) for pair in self.excluded],
+            "files": {part: dict(sorted(hashes.items())) for part, hashes in self.files.items()},
+        }
+
+
+def gather(
+    paths: Sequence[Path], suite: Suite, *, subset: str | None, modality: str | None
+) -> list[Material]:
+    """Open every data set and decide who does what in it.
+
+    subset : validation or test; None takes test where a data set has it, else validation.
+
+    Raises InputError where a part has no case, a judged case no mask, or a file cannot be read.
+    """
+    names = _names(paths)
+    return [
+        _gather(open_dataset(path, modality=modality), name, suite, subset)
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name each data set by its folder; of one name, the second is called name-2."""
+    names: list[str] = []
+    for path in map(Path.resolve, paths):
+        own = (
+            path if path.is_dir() else path.parent if path.stem == "cases" else path.with_suffix("")
+        )
+        numbered = (f"{own.name}-{n}" for n in range(2, len(paths) + 1))
+        names.append(next(name for name in (own.name, *numbered) if name not in names))
+    return names
+
+
+def _gather(found: DataSet, name: str, suite: Suite, asked: str | None) -> Material:
+    if suite.split:
+        found = dealt(found, suite.split, needs=suite.needs)
+    there = {case.split for case in found.cases}
+    subset = asked or next((part for part in ("test", "validation") if part in there), "test")
+    cases = {part: _only(suite, found.subset(part)) for part in ("train", subset)}
+    calibration = _only(suite, [case for case in found.cases if case.split == "calibration"])
+    # A file that cannot be read would fail every cell, hours later.
+    for case in (*cases["train"], *calibration, *cases[subset]):
+        case.read()
+    least = suite.exclude.min_lesion_share
+    judged = Judged(cases[subset], BODIES[suite.body](), min_lesion_share=least)
+    kept = tuple(judged.cases)
+    return Material(
+        name=name,
+        layout=found.layout,
+        subset=subset,
+        train=cases["train"],
+        calibration=calibration,
+        judged=kept,
+        files={
+            "train": file_hashes(cases["train"]),
+            "calibration": file_hashes(calibration),
+            "judged": file_hashes(kept),
+        },
+        excluded=tuple(judged.excluded),
+        design=_design(found.root, kept),
+    )
+
+
+def dealt(found: DataSet, split: Split, *, needs: str = "") -> DataSet:
+    """Deal the subjects out: sorted by name, in an order drawn by the seed, whatever their split.
+
+    Raises InputError when there are too few.
+    """
+    sizes = {"train": split.train, "calibration": split.calibration, "test": split.test}
+    subjects = sorted({case.subject for case in found.cases})
+    if len(subjects) < sum(sizes.values()):
+        told = ", ".join(f"{size} for {part}" for part, size in sizes.items())
+        raise InputError(
+            f"{found.root}: {count(len(subjects), 'subject')}, and the suite's split needs "
+            f"{sum(sizes.values())} ({told}). {needs}".rstrip(),
+            code="E_NO_CASES",
+        )
+    # random() alone gives the same numbers in every version of Python; shuffle() need not.
+    draw = random.Random(split.seed)
+    drawn = [subject for _, subject in sorted((draw.random(), name) for name in subjects)]
+    parts = [part for part, size in sizes.items() for _ in range(size)]
+    part_of = dict(zip(drawn, parts, strict=False))
+    cases = tuple(replace(case, split=part_of.get(case.subject)) for case in found.cases)
+    return replace(found, cases=cases)
+
+
+def _only(suite: Suite, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Restrict cases to the slices that belong to the study."""
+    slices = (suite.slices[0], suite.slices[1]) if suite.slices else None
+    return tuple(replace(case, slices=slices) for case in cases)
+
+
+def _design(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, float]] | None:
+    """Return what lesions were made to be, where the data set says so."""
+    try:
+        told = json.loads((root / _PHANTOM).read_bytes())["cases"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    made = {
+        case.id: {name: float(told[case.id][name]) for name in _DESIGN}
+        for case in cases
+        if {*_DESIGN} <= told.get(case.id, {}).keys()
+    }
+    return made or None

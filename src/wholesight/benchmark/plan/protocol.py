@@ -1,0 +1,102 @@
+"""What a benchmark will do, to the last setting and file: written before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from wholesight.benchmark.plan.contenders import Contender, contenders
+from wholesight.benchmark.plan.leakage import require_no_leak
+from wholesight.benchmark.plan.material import Material, gather
+from wholesight.benchmark.plan.place import PROTOCOL
+from wholesight.benchmark.plan.suite import Suite
+from wholesight.benchmark.results import COMPARED
+from wholesight.errors import OutputError, UsageError
+from wholesight.io.files import write_json
+from wholesight.training.record import first_difference, software
+
+# Threads of every cell: how sums are split among threads changes their last digits.
+THREADS: Final = 1
+RESAMPLES: Final = 2000
+STATISTICS: Final = {
+    "unit": "subject",
+    "interval": "bootstrap over subjects, BCa, of the mean over seeds",
+    "resamples": RESAMPLES,
+    "confidence": 0.95,
+    "compared": list(COMPARED),
+    "tests": ["Wilcoxon signed-rank", "sign-flip permutation"],
+    "adjustment": "Holm, over the methods of a data set, per metric",
+    "seeds": "reported as lowest and highest, never mixed with subjects",
+}
+
+# What need not agree for a run to go on: when and on which machine it began.
+_CIRCUMSTANCES: Final = "begun"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A suite with its methods resolved and its data at hand."""
+
+    suite: Suite
+    contenders: tuple[Contender, ...]
+    materials: tuple[Material, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data; two runs that agree in it compute the same."""
+        stated = self.suite.model_dump(exclude={"methods", "subset"}, mode="json")
+        told = software()
+        return {
+            "suite": stated,
+            "methods": {each.name: asdict(each) for each in self.contenders},
+            "data": {each.name: each.to_json() for each in self.materials},
+            "statistics": STATISTICS,
+            "threads_per_cell": THREADS,
+            "versions": told["versions"],
+            _CIRCUMSTANCES: {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "platform": told["platform"],
+                "git": told["git"],
+            },
+        }
+
+
+def draw_up(
+    suite: Suite, data: Sequence[Path], *, subset: str | None, modality: str | None
+) -> Protocol:
+    """Resolve the methods, look at every file, and refuse what cannot be judged honestly.
+
+    Raises RecipeError, and InputError for data that cannot be used or (E_LEAK) serve twice.
+    """
+    methods = contenders(suite)
+    materials = gather(data, suite, subset=subset, modality=modality)
+    require_no_leak(materials)
+    return Protocol(suite=suite, contenders=methods, materials=tuple(materials))
+
+
+def write_protocol(protocol: Protocol, out: Path) -> None:
+    """Write it, or make sure that what is there is the same.
+
+    Raises UsageError that names the first difference, OutputError when it cannot be written.
+    """
+    now = json.loads(json.dumps(protocol.to_json()))
+    path = out / PROTOCOL
+    if not path.is_file():
+        write_json(path, now)
+        return
+    try:
+        begun = dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as fault:
+        raise OutputError(
+            f"{path}: cannot be read, so it is not known what to go on with. Choose another --out."
+        ) from fault
+    begun[_CIRCUMSTANCES] = now[_CIRCUMSTANCES]
+    difference = first_difference(begun, now)
+    if difference:
+        raise UsageError(
+            f"{out}: this benchmark began otherwise: {difference}. Use the same suite, options, "
+            "data and versions with --resume, or choose another --out."
+        )

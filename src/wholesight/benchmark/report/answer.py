@@ -1,0 +1,189 @@
+"""The answer of a report in plain words, never surer than its intervals and tests are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+from wholesight.benchmark.report import wording
+from wholesight.benchmark.report.lineup import HEADLINE_METRIC, judged, lead, mean_of
+from wholesight.benchmark.results import Compared, DataSetResult, MethodResult
+
+# The share of false alarms among true null hypotheses that a report puts up with.
+LEVEL: Final = 0.05
+
+Verdict = Literal["better", "worse", "unclear"]
+
+
+class Words(NamedTuple):
+    """A piece of a sentence; strong pieces stand out."""
+
+    text: str
+    strong: bool = False
+
+
+def verdict(compared: Compared | None) -> Verdict:
+    """Say whether a method is told from the reference by AUPRC.
+
+    Better or worse needs both: an interval of the gain that leaves zero out, and a Holm-adjusted
+    p-value under `LEVEL` on differences that lean the same way. All else is unclear.
+    """
+    if compared is None or compared.gain is None or compared.holm_p is None:
+        return "unclear"
+    effect = compared.test.rank_biserial or 0.0
+    if compared.holm_p >= LEVEL:
+        return "unclear"
+    if compared.gain.low > 0 and effect > 0:
+        return "better"
+    if compared.gain.high < 0 and effect < 0:
+        return "worse"
+    return "unclear"
+
+
+def verdicts(dataset: DataSetResult) -> dict[str, Verdict]:
+    """Judge every method but the reference, the highest AUPRC first."""
+    others = [method.name for method in judged(dataset) if method.name != dataset.reference]
+    return {name: verdict(by_headline(dataset, name)) for name in others}
+
+
+def by_headline(dataset: DataSetResult, name: str) -> Compared | None:
+    """Return how a method compares with the reference by AUPRC."""
+    return dataset.comparisons.get(name, {}).get(HEADLINE_METRIC)
+
+
+def answer(dataset: DataSetResult) -> list[Words]:
+    """Answer in one sentence what the data set shows."""
+    able = judged(dataset)
+    if not able:
+        return [Words("No method gave figures; what failed is listed below.")]
+    if all(mean_of(method, HEADLINE_METRIC) is None for method in able):
+        return [Words("No case has both lesion and other tissue in the judged body: no ranking.")]
+    reference = next((method for method in able if method.name == dataset.reference), None)
+    if len(able) == 1 or reference is None:
+        return _alone(able[0])
+    found = verdicts(dataset)
+    if len(found) == 1:
+        other = next(method for method in able if method.name in found)
+        return _pair(dataset, other, reference, found[other.name])
+    return _many(able, reference, found)
+
+
+def support(dataset: DataSetResult) -> list[Words]:
+    """Give the figures behind the answer: cases, chance, own threshold, oracle."""
+    leading = lead(dataset)
+    if leading is None:
+        return []
+    counts = leading.evaluations[0].counts
+    prevalence = leading.evaluations[0].prevalence
+    chance = "" if prevalence is None else f", where chance is {wording.figure(prevalence)}"
+    words = [
+        Words(f"{counts['cases']} cases of {counts['subjects']} subjects were judged. "),
+        Words(leading.name, True),
+        Words(f" ranks pixels with an AUPRC of {_sure(leading)}{chance}. "),
+    ]
+    return words + _threshold(leading) + _floor(dataset, leading)
+
+
+def _alone(method: MethodResult) -> list[Words]:
+    return [
+        Words(method.name, True),
+        Words(f" ranks pixels with an AUPRC of {_sure(method)}; nothing stands beside it."),
+    ]
+
+
+def _pair(
+    dataset: DataSetResult, method: MethodResult, reference: MethodResult, found: Verdict
+) -> list[Words]:
+    compared = by_headline(dataset, method.name)
+    difference = None if compared is None else compared.set_difference
+    ours, theirs = (wording.figure(mean_of(each, HEADLINE_METRIC)) for each in (method, reference))
+    said = {
+        "better": " ranks lesion pixels better than ",
+        "worse": " ranks lesion pixels worse than ",
+        "unclear": " cannot be told from ",
+    }[found]
+    ends = wording.signed_interval(compared.gain if compared else None)
+    how = f"95 % interval {ends}" if ends else "too few subjects for an interval"
+    return [
+        Words(method.name, True),
+        Words(said),
+        Words(reference.name, True),
+        Words(" on these subjects: " if found == "unclear" else ": "),
+        Words(
+            f"AUPRC {ours} against {theirs}, a difference of {wording.signed(difference)} ({how})."
+        ),
+    ]
+
+
+def _many(
+    able: Sequence[MethodResult], reference: MethodResult, found: dict[str, Verdict]
+) -> list[Words]:
+    better, worse, unclear = (
+        [name for name, each in found.items() if each == kind]
+        for kind in ("better", "worse", "unclear")
+    )
+    if len(unclear) == len(found):
+        words = [
+            Words(f"None of {len(found)} methods can be told", True),
+            Words(" from "),
+            Words(reference.name, True),
+            Words(" on these subjects"),
+        ]
+        return words + _best(able[0])
+    words = [
+        Words(f"Of {len(found)} methods, "),
+        Words(f"{len(better) or 'none'} {_rank(len(better))} lesion pixels better", True),
+        Words(" than "),
+        Words(reference.name, True),
+    ]
+    if better:
+        named = better if len(better) <= 4 else [*better[:3], f"{len(better) - 3} more"]
+        words.append(Words(f" ({wording.listed(named)})"))
+    words.append(Words(f", {len(worse) or 'none'} worse"))
+    if unclear:
+        words.append(Words(f", and {len(unclear)} cannot be told from it on these subjects"))
+    return words + _best(able[0])
+
+
+def _best(method: MethodResult) -> list[Words]:
+    return [
+        Words("; the highest AUPRC is that of "),
+        Words(method.name, True),
+        Words(f", {_sure(method)}."),
+    ]
+
+
+def _rank(number: int) -> str:
+    return "ranks" if number <= 1 else "rank"
+
+
+def _floor(dataset: DataSetResult, leading: MethodResult) -> list[Words]:
+    able = judged(dataset)
+    floors = [m for m in able if not m.trained and m.name != leading.name]
+    # Where it is all there is to compare with, the answer has said it.
+    if not floors or (len(able) == 2 and floors[0].name == dataset.reference):
+        return []
+    best = floors[0]
+    return [
+        Words(" Where nothing is learned, the best is "),
+        Words(best.name, True),
+        Words(f" with {_sure(best)}."),
+    ]
+
+
+def _threshold(leading: MethodResult) -> list[Words]:
+    own, oracle = mean_of(leading, "dice"), mean_of(leading, "best_dice")
+    if own is None:
+        first = "It has no threshold of its own that could be judged"
+    else:
+        first = f"At its own threshold its Dice is {wording.figure(own)}"
+    return [
+        Words(f"{first}; a threshold chosen on the labels would reach {wording.figure(oracle)}.")
+    ]
+
+
+def _sure(method: MethodResult) -> str:
+    """Write the AUPRC and how sure it is."""
+    figure = method.figures[HEADLINE_METRIC]
+    ends = wording.interval(HEADLINE_METRIC, figure.interval)
+    return wording.figure(figure.mean) + (f" (95 % interval {ends})" if ends else "")
