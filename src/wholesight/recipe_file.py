@@ -11,11 +11,11 @@ import yaml
 from wholesight.errors import RecipeError, nearest
 
 
-def shipped() -> dict[str, Path]:
-    """Return the recipes that come with wholesight, by name."""
+def shipped(kind: str = "recipes") -> dict[str, Path]:
+    """Return the recipes, or the suites, that come with wholesight, by name."""
     here = Path(__file__).parent
     # In the wheel they lie inside the package, in a checkout beside `src`.
-    folder = next(path for path in (here / "recipes", here.parents[1] / "recipes") if path.is_dir())
+    folder = next(path for path in (here / kind, here.parents[1] / kind) if path.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -36,11 +36,11 @@ def locate(name: str, folder: Path | None = None) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """Return what a recipe file says; its name is the recipe's unless it says another."""
     try:
-        spec = _parse(path.read_text(encoding="utf-8"))
+        spec = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as fault:
         raise RecipeError(f"{path}: no such recipe file. Check the path.") from fault
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
-        raise RecipeError(f"{path}: cannot be read as YAML ({_first_line(fault)}).") from fault
+        raise RecipeError(f"{path}: cannot be read as YAML ({first_line(fault)}).") from fault
     if not isinstance(spec, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with the keys prep, method, training.")
     return {"name": path.stem, **spec}
@@ -56,9 +56,9 @@ def override(spec: dict[str, Any], change: str) -> None:
     for parent in parents:
         place = _entered(place, parent, key, top=place is spec)
     try:
-        place[_index(place, last, key) if isinstance(place, list) else last] = _parse(value)
+        place[_index(place, last, key) if isinstance(place, list) else last] = parse(value)
     except (ValueError, RecursionError, yaml.YAMLError) as fault:
-        raise RecipeError(f"--set {change}: cannot be read ({_first_line(fault)}).") from fault
+        raise RecipeError(f"--set {change}: cannot be read ({first_line(fault)}).") from fault
 
 
 def _entered(place: Any, name: str, key: str, *, top: bool) -> Any:
@@ -113,9 +113,11 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
+    """Read YAML, see `_Loader`. Raises yaml.YAMLError or ValueError."""
     return yaml.load(text, _Loader)  # a SafeLoader, see above
 
 
-def _first_line(fault: BaseException) -> str:
+def first_line(fault: BaseException) -> str:
+    """Return the first line of what an error says, its kind where it says nothing."""
     return (str(fault).splitlines() or [type(fault).__name__])[0]

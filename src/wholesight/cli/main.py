@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from wholesight.cli.benchmark import benchmark
 from wholesight.cli.calibrate import calibrate
 from wholesight.cli.check import check
 from wholesight.cli.demo import demo
@@ -55,7 +56,7 @@ app = typer.Typer(
 )
 
 # In the order of use.
-for command in (demo, phantom, check, fit, calibrate, segment, evaluate, info):
+for command in (demo, phantom, check, fit, calibrate, segment, evaluate, benchmark, info):
     app.command()(command)
 
 

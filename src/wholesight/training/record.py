@@ -31,7 +31,7 @@ def require_same_plan(folder: Path, plan: Mapping[str, Any]) -> None:
             "model folder and run without --resume."
         ) from fault
     # Through JSON, so that both sides are plain data.
-    difference = _first_difference(begun, json.loads(json.dumps(plan)))
+    difference = first_difference(begun, json.loads(json.dumps(plan)))
     if difference:
         raise UsageError(
             f"This training began otherwise: {difference}. Use the same recipe, --set, --seed and "
@@ -39,16 +39,17 @@ def require_same_plan(folder: Path, plan: Mapping[str, Any]) -> None:
         )
 
 
-def _first_difference(begun: Any, now: Any, key: str = "") -> str | None:
+def first_difference(begun: Any, now: Any, key: str = "") -> str | None:
+    """Name the first place where two pieces of plain data differ; None where they do not."""
     if isinstance(begun, dict) and isinstance(now, dict):
         for name in dict.fromkeys([*begun, *now]):
-            found = _first_difference(begun.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+            found = first_difference(begun.get(name), now.get(name), f"{key}.{name}".lstrip("."))
             if found:
                 return found
         return None
     if isinstance(begun, list) and isinstance(now, list) and len(begun) == len(now):
         numbered = dict(enumerate(begun)), dict(enumerate(now))
-        return _first_difference(*numbered, key)
+        return first_difference(*numbered, key)
     return None if begun == now else f"{key} was {begun}, now it is {now}"
 
 

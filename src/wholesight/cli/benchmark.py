@@ -1,0 +1,158 @@
+"""`wholesight benchmark SUITE --out DIR`: data sets x methods x seeds, and one report of all."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wholesight.cli.options import Device, DeviceName, Modality
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wholesight.benchmark.cells.run import Outcome
+    from wholesight.benchmark.plan.suite import Suite
+
+_JUDGING = ("validation", "test")
+_MOST_JOBS = 4
+
+
+def benchmark(
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="A shipped suite, or a .yaml of your own.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the models and the report.")
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="DATA", help="A data set. May be repeated."),
+    ] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option(help="Split to judge on: validation or test; else test where there is one."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of every method; else as the suite says.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish what is missing in DIR.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Cells at a time, one thread each.")
+    ] = None,
+    device: Device = DeviceName.auto,
+    modality: Modality = None,
+) -> None:
+    """Train every method of a suite on every data set, judge all alike, write one report."""
+    from wholesight.benchmark.plan.place import require_room
+    from wholesight.benchmark.plan.suite import load_suite
+    from wholesight.cli.speech import console
+
+    chosen = load_suite(suite)
+    if seeds is not None:
+        chosen = chosen.model_copy(update={"seeds": seeds})
+    judged = _subset(chosen, subset)
+    require_room(out, resume=resume, again=["  " + _again()])
+    paths = _data(chosen, data or [], out, modality=modality or chosen.modality)
+    screen = console()
+    ended = _run(
+        chosen,
+        paths,
+        out,
+        subset=judged,
+        modality=modality or chosen.modality,
+        jobs=jobs or min(os.cpu_count() or 1, _MOST_JOBS),
+        device=device,
+        screen=screen,
+    )
+    screen.print(f"{ended.line}. Results in {out}", soft_wrap=True)
+    if ended.report:
+        screen.print(f"Report: {ended.report}", soft_wrap=True)
+    raise typer.Exit(ended.exit_code)
+
+
+def _run(
+    suite: Suite,
+    data: list[Path],
+    out: Path,
+    *,
+    subset: str | None,
+    modality: str | None,
+    jobs: int,
+    device: DeviceName,
+    screen: Console,
+) -> Outcome:
+    from wholesight.benchmark.cells.run import run_benchmark
+    from wholesight.benchmark.plan.protocol import draw_up
+
+    protocol = draw_up(suite, data, subset=subset, modality=modality)
+    cells = sum(len(each.seeds) for each in protocol.contenders) * len(protocol.materials)
+    screen.print(f"{suite.name}: {suite.question.strip()}", soft_wrap=True)
+    screen.print(f"{len(protocol.contenders)} methods, {cells} cells, {jobs} at a time")
+    return run_benchmark(protocol, out, jobs=jobs, device=device.value, console=screen)
+
+
+def _subset(suite: Suite, asked: str | None) -> str | None:
+    from wholesight.errors import UsageError, nearest
+
+    if asked is None:
+        return suite.subset
+    if asked not in _JUDGING:
+        raise UsageError(
+            f"--subset {asked}: methods are judged on subjects that served neither the training "
+            f"nor the threshold. {nearest(asked, _JUDGING)}"
+        )
+    if suite.split and asked != "test":
+        raise UsageError(
+            f"--subset {asked}: suite {suite.name} splits the data itself, and judges on test."
+        )
+    return asked
+
+
+def _data(suite: Suite, given: list[Path], out: Path, *, modality: str | None) -> list[Path]:
+    """Return the data sets; what is plainly wrong with them is said before torch is loaded."""
+    from wholesight.datasets import open_dataset
+    from wholesight.errors import UsageError
+
+    if suite.data:
+        if given:
+            raise UsageError(
+                f"--data {given[0]}: suite {suite.name} makes its own data. Leave out --data."
+            )
+        return [_made(suite, out)]
+    if not given:
+        needs = f" {suite.needs.strip()}" if suite.needs else ""
+        raise UsageError(f"suite {suite.name} needs data: --data FOLDER.{needs}")
+    for path in given:
+        open_dataset(path, modality=modality)
+    return given
+
+
+def _made(suite: Suite, out: Path) -> Path:
+    """Make the suite's own data set, unless it was made before."""
+    from wholesight.benchmark.plan.place import DATA
+    from wholesight.datasets.phantom import write_stress
+
+    assert suite.data is not None
+    folder = out / DATA / suite.name
+    if not folder.exists():
+        write_stress(
+            folder,
+            normal=suite.data.normal,
+            volumes_ml=suite.data.volumes_ml,
+            contrasts=suite.data.contrasts,
+            repeats=suite.data.repeats,
+            seed=suite.data.seed,
+        )
+    return folder
+
+
+def _again() -> str:
+    """Write the command that was typed, with --resume."""
+    return shlex.join(["wholesight", *sys.argv[1:], "--resume"])
