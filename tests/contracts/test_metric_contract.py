@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from wholesight.benchmark.judge.tallying import Tallying
 from wholesight.metrics import METRICS, Seen, metric_key
+from wholesight.metrics.pro import aupro_of
 from wholesight.metrics.registry import set_figures
 
 EVERY = pytest.mark.parametrize("name", METRICS)
@@ -144,6 +145,15 @@ def test_shapes_that_differ_are_refused(name: str) -> None:
     case = random_case(4)
     with pytest.raises(ValueError, match="truth"):
         METRICS[name].of(replace(case, truth=case.truth[:-1]))
+
+
+@pytest.mark.parametrize(("name", "limit"), [("aupro_30", 0.3), ("aupro_5", 0.05)])
+def test_an_area_ends_where_its_name_says(name: str, limit: float) -> None:
+    case = random_case(5)
+    assert case.steps is not None
+    assert case.region_steps is not None
+    expected = aupro_of(np.cumsum(case.region_steps), case.steps.false_flags, limit=limit)
+    assert METRICS[name].of(case) == pytest.approx(float(expected))
 
 
 def tallied(cases: list[Seen]):

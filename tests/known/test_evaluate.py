@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 
 from wholesight.benchmark.judge import stored
 from wholesight.benchmark.judge.evaluate import Evaluation, Scored, evaluate
+from wholesight.benchmark.judge.strata import size_names, strata_of
 from wholesight.benchmark.judge.thumbnail import LIMIT_PX, thumbnail
 from wholesight.errors import InputError
 from wholesight.metrics.ranking import Steps
@@ -86,6 +87,7 @@ def test_figures_of_the_set_by_hand(detector: Evaluation) -> None:
         1.0,
     )
     assert detector.ranking_error == {"exact": True, "auroc": 0.0, "average_precision": 0.0}
+    assert detector.map_range == (0.0, 1.0)
 
 
 def test_scans_are_ranked_by_their_oddest_pixels(detector: Evaluation) -> None:
@@ -125,6 +127,50 @@ def test_what_others_say_outside_the_body_counts_over_all_pixels() -> None:
     assert judged.deployable["all_pixels"]["average_precision"] < 32 / 38
 
 
+def loud(scored: Scored) -> Scored:
+    """One voxel of air has the highest score."""
+    scores = scored.map.copy()
+    scores[0, 0, 0] = 9.0
+    return scored._replace(map=scores, mask=None)
+
+
+def dim(scored: Scored) -> Scored:
+    """Say 0 of a pixel of the body that is not judged, and less of the pixels that are."""
+    body = scored.body.copy()
+    body[0, 0, 0] = True
+    scores = np.where(scored.inside, scored.map - 5, scored.map)
+    return scored._replace(body=body, map=scores, mask=None)
+
+
+@pytest.mark.parametrize("spoken", [loud, dim])
+def test_a_map_without_masks_counts_where_it_speaks(spoken) -> None:
+    """Over all pixels, four of them rank first though no lesion is there."""
+    judged = evaluate("m", map(spoken, heads()), threshold_note="")
+    assert judged.deployable["set"]["average_precision"] == pytest.approx(32 / 36)
+    assert judged.deployable["all_pixels"]["average_precision"] == pytest.approx(32 / 40)
+
+
+def test_masks_without_a_map_count_where_they_flag() -> None:
+    def flagged(scored: Scored) -> Scored:
+        mask = scored.mask.copy()
+        mask[0, 0, 0] = True
+        return scored._replace(map=None, mask=mask)
+
+    judged = evaluate("m", map(flagged, heads()), threshold_note="")
+    assert judged.deployable["set"]["precision"] == pytest.approx(32 / 36)
+    assert judged.deployable["all_pixels"]["precision"] == pytest.approx(32 / 40)
+
+
+def test_silence_has_no_precision_to_draw_and_the_worst_distance() -> None:
+    silent = (scored._replace(mask=np.zeros(SHAPE, bool)) for scored in heads())
+    judged = evaluate("m", silent, threshold_note="")
+    diagonal_mm = np.linalg.norm([16, 2 * 20, 5])  # of the body, not of the grid
+    assert judged.deployable["set"]["hd95_mm"] == pytest.approx(diagonal_mm)
+    assert judged.deployable["set"]["precision"] == 0.0
+    assert judged.operating_point is not None
+    assert (judged.operating_point.precision, judged.operating_point.recall) == (None, 0.0)
+
+
 def test_empty_cases_are_counted_and_left_out(detector: Evaluation) -> None:
     dice = detector.deployable["per_case"]["dice"]
     assert dice == {"mean": pytest.approx(2 / 3), "median": 1.0, "defined": 3, "undefined": 1}
@@ -161,6 +207,30 @@ def test_strata_are_figures_of_a_part(detector: Evaluation) -> None:
         "here": 3,
         "there": 1,
     }
+
+
+def test_strata_begin_where_their_names_say(detector: Evaluation) -> None:
+    of_cases = [(0.0, None), (0.9, -0.1), (1.0, 0.1), (10.0, 0.1), (50.0, 2.0)]
+    rows = [
+        {"lesion_voxels": int(ml > 0), "lesion_ml": ml, "lesion_contrast": contrast, "site": None}
+        for ml, contrast in of_cases
+    ]
+    tally = replace(detector.tally, subjects=tuple("abcde"), steps=None, regions=None)
+    alone = np.zeros((5, 1), int)
+    tally = replace(
+        tally,
+        overlap=None,
+        lesions=None,
+        froc_found=None,
+        froc_false=None,
+        lesion_number=alone[:, 0],
+        scan_score=alone[:, 0].astype(float),
+        cases={name: alone[:, 0].astype(float) for name in tally.cases},
+    )
+    found = strata_of(tally, rows)
+    numbers = {kind: {n: s["cases"] for n, s in strata.items()} for kind, strata in found.items()}
+    assert numbers["lesion size"] == dict.fromkeys(size_names(), 1)
+    assert numbers["contrast"] == {"brighter": 3, "darker": 1}
 
 
 def test_a_method_without_threshold_has_no_deployed_figures(floor: Evaluation) -> None:
@@ -263,6 +333,26 @@ def test_a_damaged_evaluation_is_refused(name: str, detector: Evaluation, tmp_pa
         (tmp_path / name).write_bytes(damaged)
         with pytest.raises(InputError, match="judged again"):
             stored.load(tmp_path)
+
+
+def test_no_damage_of_an_evaluation_is_a_fault_of_ours(
+    detector: Evaluation, tmp_path: Path
+) -> None:
+    """Bytes changed anywhere: the parts of an archive fail each in a way of its own."""
+    stored.save(detector, tmp_path)
+    whole = (tmp_path / "arrays.npz").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for at in rng.integers(len(whole), size=150):
+        damaged = bytearray(whole)
+        for near in range(at, min(at + 20, len(whole))):
+            damaged[near] ^= int(rng.integers(1, 256))
+        (tmp_path / "arrays.npz").write_bytes(damaged)
+        try:
+            stored.load(tmp_path)
+        except InputError:
+            refused += 1
+    assert refused > 140, "what lies in the directory of the archive is said twice"
 
 
 def test_thumbnails_are_the_right_way_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from wholesight.datasets import open_dataset
+from wholesight.metrics.body import eroded
 from wholesight.metrics.froc import Froc, froc, on_common, sensitivity_at
 from wholesight.metrics.lesion import lesion_counts
 
@@ -32,7 +35,7 @@ def naive(
     """Lesions found and false components at every distinct score of the body."""
     found = {}
     for threshold in np.unique(scores[inside]):
-        counts = lesion_counts((scores >= threshold) & inside, truth & inside)
+        counts = lesion_counts((scores >= threshold) & inside, truth & inside, inside)
         found[float(threshold)] = counts.found, counts.flagged - counts.true
     return found
 
@@ -179,3 +182,23 @@ def test_a_whole_scan_takes_no_minute() -> None:
     before = time.process_time()
     assert froc(scores, truth, np.ones(scores.shape, bool)).thresholds.size == 48
     assert time.process_time() - before < 2.0
+
+
+@pytest.mark.slow
+def test_maps_that_know_nothing_find_next_to_nothing(lgg_flair: Path) -> None:
+    """Where lesions fill a tenth of the body, a blind map must not pass for a detector."""
+    curves, everything = [], []
+    for case in open_dataset(lgg_flair).subset("validation"):
+        scan = case.read()
+        assert scan.abnormal is not None
+        inside = eroded(scan.image.voxels > 0, axis=2)
+        truth = scan.abnormal.voxels & inside
+        depth = [ndimage.distance_transform_edt(inside[..., k]) for k in range(inside.shape[2])]
+        curves.append(froc(np.stack(depth, axis=2).astype(np.float32), truth, inside))
+        everything.append(lesion_counts(inside, truth, inside))
+    common = on_common(curves)
+    lesions, scans = sum(one.lesions for one in curves), len(curves)
+    found, false = common.found.sum(axis=0), common.false.sum(axis=0)
+    assert sensitivity_at(found, false, np.array(lesions), np.array(scans)) <= 0.05
+    assert sum(one.found for one in everything) == 0
+    assert lesions == 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,15 +107,39 @@ def test_a_graze_is_neither_found_nor_true() -> None:
     assert (counts.found, counts.flagged, counts.true) == (0, 1, 0)
 
 
-@pytest.mark.parametrize(("others", "true"), [(27, 1), (28, 0)])
-def test_a_tenth_is_enough_and_less_is_not(others: int, true: int) -> None:
+@pytest.mark.parametrize(("voxels", "found"), [(30, 1), (31, 0)])
+def test_a_lesion_is_found_by_a_tenth_and_not_by_less(voxels: int, found: int) -> None:
     """3 of 30 is a tenth, though 0.1 * 30 > 3 in floating point."""
     truth, mask = np.zeros((40, 1, 1), bool), np.zeros((40, 1, 1), bool)
-    truth[:3] = True
+    truth[:voxels] = True
+    mask[:3] = True
+    assert lesion_counts(mask, truth) == LesionCounts(1, found=found, flagged=1, true=1)
+
+
+@pytest.mark.parametrize(("others", "true"), [(6, 1), (7, 1), (8, 0)])
+def test_a_true_component_is_a_fifth_of_the_way_from_chance(others: int, true: int) -> None:
+    """5 of 45 are lesion, 1/9; a fifth of the way from there to 1 is 13/45, less than 3/10."""
+    body = np.zeros((50, 1, 1), bool)
+    body[:45] = True
+    truth, mask = np.zeros(body.shape, bool), np.zeros(body.shape, bool)
+    truth[:3], truth[40:42] = True, True
     mask[: 3 + others] = True
-    assert lesion_counts(mask, truth) == LesionCounts(1, found=true, flagged=1, true=true)
-    # The same bound for a lesion: it is found by a tenth of its voxels, and not by less.
-    assert lesion_counts(truth, mask) == LesionCounts(1, found=true, flagged=1, true=1)
+    assert lesion_counts(mask, truth, body) == LesionCounts(2, found=true, flagged=1, true=true)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.4, 0.9])
+def test_flagging_the_body_finds_no_lesion_however_large(share: float) -> None:
+    body = np.zeros((20, 20, 3), bool)
+    body[2:18, 2:18] = True
+    truth = body & (np.arange(20)[:, None, None] < 2 + 16 * share)
+    counts = lesion_counts(body, truth, body)
+    assert (counts.lesions, counts.found, counts.false) == (1, 0, 1)
+    assert lesion_counts(truth, truth, body) == LesionCounts(1, found=1, flagged=1, true=1)
+
+
+def test_when_all_is_lesion_all_that_is_flagged_is_true() -> None:
+    body = np.ones((4, 4, 2), bool)
+    assert lesion_counts(body, body, body) == LesionCounts(1, found=1, flagged=1, true=1)
 
 
 def test_what_empty_means() -> None:
@@ -155,7 +181,10 @@ def counted_by_hand(mask: np.ndarray, truth: np.ndarray) -> LesionCounts:
         return found
 
     flagged, lesions, lesion = sets(mask), sets(truth), set(map(tuple, np.argwhere(truth).tolist()))
-    true = [one for one in flagged if 10 * len(one & lesion) >= len(one)]
+    chance = Fraction(len(lesion), truth.size)
+    true = [
+        one for one in flagged if Fraction(len(one & lesion), len(one)) >= chance + (1 - chance) / 5
+    ]
     covered = set().union(*true)
     found = [one for one in lesions if 10 * len(one & covered) >= len(one)]
     return LesionCounts(len(lesions), len(found), len(flagged), len(true))
@@ -220,7 +249,7 @@ def test_table_and_counts_agree(seed: int) -> None:
     mask, truth = rng.random((2, *GRID)) < 0.03
     mask |= truth & (rng.random(GRID) < 0.2)
     table = lesion_table(image, truth, inside, voxel_mm3=2.0, mask=mask)
-    counts = lesion_counts(mask & inside, truth & inside)
+    counts = lesion_counts(mask & inside, truth & inside, inside)
     assert (len(table), sum(bool(each.found) for each in table)) == (counts.lesions, counts.found)
     labels, _ = components(truth & inside)
     normal = image[inside & ~truth]

@@ -10,6 +10,7 @@ from wholesight.benchmark.judge.predictions import FLOOR, Judged, floor, floor_r
 from wholesight.datasets import Case
 from wholesight.errors import InputError
 from wholesight.io import nifti
+from wholesight.metrics import eroded
 from wholesight.prep.body import Nonzero, SkullStrip
 from wholesight.volume import Volume
 
@@ -30,11 +31,30 @@ def cases(tmp_path) -> list[Case]:
     return made
 
 
-def put(folder, name, value, *, masked=False) -> None:
+def put(folder, name, value, *, masked=False, of=None) -> None:
     folder.mkdir(exist_ok=True)
-    nifti.write(Volume(np.full(SHAPE, value, np.float32)), folder / f"{name}_anomaly.nii.gz")
+    of = of or Volume(np.zeros(SHAPE, np.float32))
+    anomaly = of.like(np.full(of.shape, value, np.float32))
+    nifti.write(anomaly, folder / f"{name}_anomaly.nii.gz")
     if masked:
         nifti.write(Volume(np.ones(SHAPE, bool)), folder / f"{name}_mask.nii.gz")
+
+
+def test_the_rim_of_every_axial_slice_is_not_judged(tmp_path):
+    """Also in a file whose axial slices lie along its first axis."""
+    voxels = np.zeros((3, 14, 12), np.float32)
+    voxels[:, 1:-1, 1:-1] = 1.0
+    affine = np.array([[0.0, 1, 0, 0], [0, 0, 1, 0], [4, 0, 0, 0], [0, 0, 0, 1]])
+    image = Volume(voxels, affine)
+    nifti.write(image, tmp_path / "x.nii.gz")
+    nifti.write(image.like(np.zeros(voxels.shape, bool)), tmp_path / "x-truth.nii.gz")
+    put(tmp_path / "maps", "x", 1.0, of=image)
+    case = Case("x", "x", tmp_path / "x.nii.gz", tmp_path / "x-truth.nii.gz")
+    scored = next(Judged([case], Nonzero()).score_files(tmp_path / "maps"))
+    np.testing.assert_array_equal(scored.body, voxels > 0)
+    np.testing.assert_array_equal(scored.inside, eroded(voxels > 0, axis=0))
+    assert scored.axis == 0
+    assert scored.spacing_mm == (4.0, 1.0, 1.0)
 
 
 def test_a_map_is_found_by_its_case_before_its_image(cases, tmp_path):
@@ -115,6 +135,7 @@ def test_cases_with_too_little_lesion_are_left_out_and_listed(cases):
     judged = Judged(cases, Nonzero(), min_lesion_share=0.1)
     assert [case.id for case in judged.cases] == ["x"]
     assert judged.excluded == [("y", "lesion is 0.000% of the body, under 10.000%")]
+    assert len(Judged(cases, Nonzero(), min_lesion_share=0.25).cases) == 1, "a share of just 1/4"
     assert Judged(cases, Nonzero()).excluded == []
     with pytest.raises(InputError, match="all 2 cases") as fault:
         Judged(cases, Nonzero(), min_lesion_share=0.5)

@@ -26,7 +26,7 @@ def of_picture(
 ) -> tuple[np.ndarray, np.ndarray]:
     thresholds, steps = steps_of(scores, truth)
     shares = region_shares(labels[truth])
-    return region_steps(thresholds, scores[truth], shares), steps.other
+    return np.cumsum(region_steps(thresholds, scores[truth], shares)), steps.false_flags
 
 
 def by_hand(scores: np.ndarray, truth: np.ndarray, labels: np.ndarray, limit: float) -> float:
@@ -52,8 +52,8 @@ def test_aupro_agrees_with_a_loop_over_thresholds(limit: float, decimals: int) -
 
 def test_one_region_up_to_every_false_positive_is_auroc() -> None:
     scores, truth, _ = lesions(4, 1)
-    regions, other = of_picture(scores, truth, truth.astype(int))
-    assert aupro_of(regions, other, limit=1.0) == pytest.approx(auroc(scores, truth), abs=1e-6)
+    curve = of_picture(scores, truth, truth.astype(int))
+    assert aupro_of(*curve, limit=1.0) == pytest.approx(auroc(scores, truth), abs=1e-6)
 
 
 def test_a_small_lesion_counts_as_much_as_a_large_one() -> None:
@@ -67,19 +67,28 @@ def test_a_small_lesion_counts_as_much_as_a_large_one() -> None:
 def test_the_area_is_cut_at_the_limit() -> None:
     """A constant score is one straight line from (0, 0) to (1, 1)."""
     for limit in (0.05, 0.3):
-        ours = aupro_of(np.array([2.0]), np.array([100]), limit=limit)
+        ours = aupro_of(np.array([2.0]), np.array([100.0]), limit=limit)
         assert ours == pytest.approx(limit / 2)
 
 
-def test_all_of_many_sets_at_once() -> None:
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+def test_all_of_many_sets_at_once(limit: float) -> None:
     rng = np.random.default_rng(0)
-    regions, other = rng.random((3, 30)), rng.integers(0, 4, (3, 30))
+    # Weights below 1 too, as in a set whose cases count by half.
+    regions, other = rng.random((3, 30)), 0.5 * rng.integers(0, 4, (3, 30))
     regions[0] = 0
-    every = aupro_of(regions, other, limit=0.3)
+    other[1, :4] = 0
+    curves = np.cumsum(regions, axis=-1), np.cumsum(other, axis=-1)
+    every = aupro_of(*curves, limit=limit)
     assert np.isnan(every[0])
-    assert np.isnan(aupro_of(regions, np.zeros_like(other))).all()
-    for ours, *alone in zip(every, regions, other, strict=True):
-        assert ours == pytest.approx(float(aupro_of(*alone, limit=0.3)), nan_ok=True)
+    assert np.isnan(aupro_of(curves[0], np.zeros_like(other), limit=limit)).all()
+    for ours, y, x in zip(every, *curves, strict=True):
+        assert ours == pytest.approx(float(aupro_of(y, x, limit=limit)), nan_ok=True)
+        at_limit = np.interp(limit * x[-1], [0, *x], [0, *y])
+        below = x <= limit * x[-1]
+        area = np.trapezoid([0, *y[below], at_limit], [0, *x[below], limit * x[-1]])
+        if y[-1]:
+            assert ours == pytest.approx(area / (limit * x[-1] * y[-1]))
 
 
 @pytest.mark.parametrize("limit", [0.0, 1.01])
@@ -90,5 +99,6 @@ def test_a_limit_is_a_rate(limit: float) -> None:
 
 def test_without_lesion_there_are_no_shares() -> None:
     assert region_shares(np.empty(0, int)).size == 0
+    assert np.isnan(aupro_of(np.empty(0), np.empty(0), limit=0.3))
     with pytest.raises(ValueError, match="shares"):
         region_steps(np.array([1.0]), np.array([1.0]), np.empty(0))

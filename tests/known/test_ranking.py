@@ -94,6 +94,24 @@ def test_all_of_many_sets_at_once() -> None:
         assert np.isnan(every[0, 1]) == (figure is ranking.auroc_of)
 
 
+def test_sets_that_are_added_up_are_the_sum_of_their_steps() -> None:
+    """Running sums that are added up must not differ from those of the sums."""
+    rng = np.random.default_rng(1)
+    steps = Steps(*rng.integers(0, 90, (2, 5, 30), dtype=np.int32))
+    weights = rng.integers(0, 3, (4, 5)).astype(float)
+    added = steps.weighted(weights)
+    summed = Steps(*(weights @ kind for kind in steps))
+    np.testing.assert_array_equal(added, summed)
+    for name in ("true_flags", "false_flags", "flagged", "precision", "lesions", "others"):
+        np.testing.assert_array_equal(getattr(added, name), getattr(summed, name))
+
+
+def test_many_pixels_do_not_wrap_around() -> None:
+    """Products of counts that are held in 32 bits go far beyond them."""
+    wide = Steps(np.full(9, 10**5, np.int32), np.full(9, 10**6, np.int32))
+    assert ranking.auroc_of(wide) == 0.5
+
+
 def test_without_a_pixel_there_is_no_figure() -> None:
     nothing = np.empty(0, np.float32), np.empty(0, bool)
     assert np.isnan(ranking.auroc(*nothing))

@@ -23,6 +23,8 @@ Drawn = Mapping[str, Float[np.ndarray, " a"]]
 
 # Variants of figures that have an interval; theirs would take a third of all the time again.
 WITHOUT_INTERVAL: Final = ("pr_trapezoid", "aupro_5")
+_OF_MASKS: Final = [name for name, metric in METRICS.items() if metric.kind == "deployable"]
+_OF_SCORES: Final = [name for name in METRICS if name not in (*_OF_MASKS, *WITHOUT_INTERVAL)]
 
 
 class Sample(NamedTuple):
@@ -36,29 +38,34 @@ class Sample(NamedTuple):
 
     def set_figures(self, seeds: Sequence[Evaluation]) -> Drawn:
         """Return the set's figures, means over seeds; but for those without an interval."""
-        names = [name for name in METRICS if name not in WITHOUT_INTERVAL]
-        return self._over(seeds, lambda each, w: set_figures(each.tally.sums(w), names))
+        return self._over(seeds, self._of_set)
 
     def case_means(self, seeds: Sequence[Evaluation], metrics: Iterable[str]) -> Drawn:
         """Return means over cases of figures of single cases, then over seeds."""
+        weights = self._of_cases(self.draws.weights)
         return self._over(
-            seeds, lambda each, w: {name: _mean(w, _of_cases(each, name)) for name in metrics}
+            seeds, lambda each: {name: _mean(weights, _column(each, name)) for name in metrics}
         )
 
     def subject_means(self, seeds: Sequence[Evaluation], metric: str) -> Float[np.ndarray, " s"]:
         """Return each subject's figure: the mean over its cases, then over seeds."""
-        alone = np.eye(self.draws.subjects)[:, self.of_case]
-        return _over_seeds([_mean(alone, _of_cases(each, metric)) for each in seeds])
+        alone = self._of_cases(np.eye(self.draws.subjects))
+        return _over_seeds([_mean(alone, _column(each, metric)) for each in seeds])
 
-    def _over(
-        self,
-        seeds: Sequence[Evaluation],
-        figures: Callable[[Evaluation, Float[np.ndarray, "r c"]], Mapping[str, np.ndarray]],
-    ) -> Drawn:
-        drawn = [
-            self.draws.apply(lambda weights, each=each: figures(each, weights[:, self.of_case]))
-            for each in seeds
-        ]
+    def _of_set(self, each: Evaluation) -> Drawn:
+        """Ask in small batches for what ranks pixels; masks alone are a few counts a case."""
+        ranking = self.draws.apply(
+            lambda weights: set_figures(each.tally.sums(self._of_cases(weights)), _OF_SCORES)
+        )
+        weights = self._of_cases(self.draws.weights)
+        return ranking | set_figures(each.tally.sums(weights), _OF_MASKS)
+
+    def _of_cases(self, weights: Float[np.ndarray, "r s"]) -> Float[np.ndarray, "r c"]:
+        """Let every case count as often as its subject does."""
+        return weights[:, self.of_case]
+
+    def _over(self, seeds: Sequence[Evaluation], figures: Callable[[Evaluation], Drawn]) -> Drawn:
+        drawn = [figures(each) for each in seeds]
         return {name: _over_seeds([each[name] for each in drawn]) for name in drawn[0]}
 
 
@@ -81,7 +88,7 @@ def sample_of(
     return Sample(of_case, Resamples.draw(len(names), resamples=resamples, seed=seed))
 
 
-def _of_cases(evaluation: Evaluation, metric: str) -> Float[np.ndarray, " c"]:
+def _column(evaluation: Evaluation, metric: str) -> Float[np.ndarray, " c"]:
     return np.array([row[metric_key(metric)] for row in evaluation.rows], dtype=float)
 
 

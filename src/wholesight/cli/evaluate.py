@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from wholesight.benchmark.judge.predictions import Judged
-    from wholesight.benchmark.results import Figure, MethodResult
+    from wholesight.benchmark.results import DataSetResult, Figure, MethodResult
     from wholesight.datasets import DataSet
     from wholesight.detector import Detector
 
@@ -90,7 +90,8 @@ def evaluate(
         reference=methods[1].name,
         facts=_told(facts, data, subset, recipe.resolved["prep"]["body"]["kind"]),
     )
-    results = Results(f"{name} on {summary.name}, {subset}", "", [summary])
+    said = _said(summary, judged, facts, detector)
+    results = Results(f"{name} on {summary.name}, {subset}", "", [summary], said)
     report = write_report(results, out)
     console().print(_table(summary.methods))
     console().print(f"Report: {report}", soft_wrap=True)
@@ -176,6 +177,26 @@ def _told(facts: dict[str, Any], data: Path, subset: str, body: str) -> dict[str
     if facts.get("threshold"):
         told |= {name: str(facts["threshold"][name]) for name in ("rule", "alpha", "subjects")}
     return told
+
+
+def _said(
+    summary: DataSetResult, judged: Judged, facts: dict[str, Any], detector: Detector
+) -> list[str]:
+    """Say what was judged, in which body, and where thresholds came from."""
+    from wholesight.datasets.finding import count
+
+    name, subjects = summary.methods[0].name, {case.subject for case in judged.cases}
+    made = "wholesight segment wrote them" if facts else "who made them is not recorded"
+    calibrated = detector.threshold and count(detector.threshold.subjects, "calibration subject")
+    return [
+        f"{name}: maps, masks or both from files, judged as they are on "
+        f"{count(len(judged.cases), 'case')} of {count(len(subjects), 'subject')} "
+        f"({summary.subset}); {made}.",
+        f"{_FLOOR}: mapped now, on the same cases, "
+        + (f"with a threshold from {calibrated}." if calibrated else "without a threshold."),
+        f"Both are judged in one body: {summary.facts['body']}.",
+        f"Which subjects trained {name} is not looked at here; they must not be among these.",
+    ]
 
 
 def _table(methods: Sequence[MethodResult]) -> Table:

@@ -64,7 +64,7 @@ def froc(
     order = np.argsort(inside[box].shape, kind="stable")
     body = np.ascontiguousarray(inside[box].transpose(order))
     within = np.where(body, scores[box].transpose(order), -np.inf)
-    lesions = lesions_of(truth[box].transpose(order) & body)
+    lesions = lesions_of(truth[box].transpose(order) & body, body)
     thresholds = _levels(within[body], levels)
     found, false = np.zeros((2, thresholds.size), np.int64)
     for t, threshold in enumerate(thresholds):

@@ -24,7 +24,12 @@ from wholesight.metrics.overlap import share
 # Voxels that touch by a corner belong together, as in `cleanup`.
 _NEIGHBOURS = generate_binary_structure(3, 3)
 
+# Of a lesion, this share must lie in true components to be found.
 LEAST_OVERLAP: Final = 0.1
+# A true component is this much of the way from chance to pure lesion, see `least_share`.
+LEAST_GAIN: Final = 0.2
+
+_ROUNDING: Final = 1e-12
 
 
 class LesionCounts(NamedTuple):
@@ -48,12 +53,13 @@ class Lesions(NamedTuple):
     """The lesions of one case, labelled once for any number of masks.
 
     voxels : (l,) the flat index of each lesion voxel. lesion : (l,) its lesion, from 0.
-    sizes : (a,) voxels of each lesion.
+    sizes : (a,) voxels of each lesion. least_share : of a true component that must be lesion.
     """
 
     voxels: Int[np.ndarray, " l"]
     lesion: Int[np.ndarray, " l"]
     sizes: Int[np.ndarray, " a"]
+    least_share: float
 
 
 def components(mask: Bool[np.ndarray, "i j k"]) -> tuple[Int[np.ndarray, "i j k"], int]:
@@ -66,12 +72,30 @@ def components(mask: Bool[np.ndarray, "i j k"]) -> tuple[Int[np.ndarray, "i j k"
     return labels, int(label(mask, _NEIGHBOURS, output=labels))  # pyright: ignore[reportArgumentType]
 
 
-def lesions_of(truth: Bool[np.ndarray, "i j k"]) -> Lesions:
-    """Take the lesions of a truth apart."""
+def least_share(prevalence: float) -> float:
+    """Share of a component that must be lesion for it to be true: q + 0.2 (1 - q).
+
+    prevalence : q, the lesion's share of the judged body, which is what a component that knows
+    nothing holds on average. So the share beyond chance must be a fifth of what there is beyond
+    chance, as in Cohen's kappa. Of a fixed share, say a tenth, large lesions fill so much of a
+    thick slice that the whole body is a true component.
+
+    >>> least_share(0.0), least_share(0.5), least_share(1.0)
+    (0.2, 0.6, 1.0)
+    """
+    return prevalence + LEAST_GAIN * (1 - prevalence)
+
+
+def lesions_of(
+    truth: Bool[np.ndarray, "i j k"], inside: Bool[np.ndarray, "i j k"] | None = None
+) -> Lesions:
+    """Take the lesions of a truth apart. inside : the judged body; the whole grid without it."""
     labels, number = components(truth)
     voxels = np.flatnonzero(truth)
     lesion = labels.reshape(-1)[voxels] - 1
-    return Lesions(voxels, lesion, np.bincount(lesion, minlength=number))
+    body = truth.size if inside is None else int(np.count_nonzero(inside))
+    least = least_share(voxels.size / body if body else 0.0)
+    return Lesions(voxels, lesion, np.bincount(lesion, minlength=number), least)
 
 
 def matched(
@@ -79,11 +103,11 @@ def matched(
 ) -> tuple[Bool[np.ndarray, " f"], Bool[np.ndarray, " a"]]:
     """Return which components of the mask are true and which lesions are found.
 
-    A component is true when at least 10 % of its voxels are lesion: one that drowns a lesion in
-    normal tissue shows nobody where the lesion is, so flagging everything finds nothing (unless
-    a tenth of the body is lesion). A lesion is found when at least 10 % of its voxels lie in
-    true components, together. Both ways any number may match: a component that covers two lesions
-    finds both and is one true alarm; two components on one lesion are two true alarms.
+    A component is true when enough of its voxels are lesion (`least_share`): one that drowns a
+    lesion in normal tissue shows nobody where the lesion is, so flagging everything finds nothing.
+    A lesion is found when at least 10 % of its voxels lie in true components, together. Both ways
+    any number may match: a component that covers two lesions finds both and is one true alarm; two
+    components on one lesion are two true alarms.
     """
     labels, number = components(mask)
     flagged = labels.reshape(-1)
@@ -91,16 +115,21 @@ def matched(
     sizes = np.bincount(flagged, minlength=number + 1)
     overlap = np.bincount(under, minlength=number + 1)
     overlap[0] = 0  # the background is no alarm
-    # A quotient, not a product: 3 of 30 is a tenth, and 0.1 * 30 is above 3 in floating point.
-    true = overlap / np.maximum(sizes, 1) >= LEAST_OVERLAP
+    # A share that is just enough must not fail by its last digit.
+    true = (sizes > 0) & (overlap / np.maximum(sizes, 1) >= lesions.least_share - _ROUNDING)
+    true[0] = False
     hit = np.bincount(lesions.lesion[true[under]], minlength=lesions.sizes.size)
     return true[1:], hit / lesions.sizes >= LEAST_OVERLAP
 
 
 def lesion_counts(
-    mask: Bool[np.ndarray, "i j k"], truth: Bool[np.ndarray, "i j k"]
+    mask: Bool[np.ndarray, "i j k"],
+    truth: Bool[np.ndarray, "i j k"],
+    inside: Bool[np.ndarray, "i j k"] | None = None,
 ) -> LesionCounts:
     """Count lesions and alarms of one case; `matched` says which are found and which are true.
+
+    inside : the judged body, in which mask and truth must lie; the whole grid without it.
 
     Raises ValueError when the shapes differ.
 
@@ -111,7 +140,7 @@ def lesion_counts(
     """
     if mask.shape != truth.shape:
         raise ValueError(f"mask {mask.shape} for truth {truth.shape}")
-    true, found = matched(mask.astype(bool), lesions_of(truth.astype(bool)))
+    true, found = matched(mask.astype(bool), lesions_of(truth.astype(bool), inside))
     return LesionCounts(found.size, int(found.sum()), true.size, int(true.sum()))
 
 

@@ -44,7 +44,7 @@ def lesion_table(
 
     Raises ValueError when the shapes differ.
     """
-    lesions = lesions_of(truth & inside)
+    lesions = lesions_of(truth & inside, inside)
     normal = _spread(image[inside & ~truth])
     flagged, found = _fate(mask, inside, lesions)
     return [

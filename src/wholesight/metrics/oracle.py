@@ -23,17 +23,16 @@ class BestDice(NamedTuple):
 
 def dice_of_steps(steps: Steps) -> Float[np.ndarray, "*r m"]:
     """Dice at every threshold, 2 true / (flagged + lesion); NaN without lesion."""
-    lesion = steps.lesion.sum(axis=-1, keepdims=True, dtype=float)
-    lesion[lesion == 0] = np.nan
-    true_flags = np.cumsum(steps.lesion, axis=-1, dtype=float)
-    false_flags = np.cumsum(steps.other, axis=-1, dtype=float)
-    return 2 * true_flags / (true_flags + false_flags + lesion)
+    lesion = np.where(steps.lesions > 0, steps.lesions, np.nan)[..., None]
+    dice = steps.true_flags / (steps.flagged + lesion)
+    dice *= 2
+    return dice
 
 
 def best_dice_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     """Highest Dice over all thresholds. 1 perfect; NaN without lesion."""
     best = dice_of_steps(steps).max(axis=-1, initial=0.0)
-    return np.where(steps.lesion.any(axis=-1), best, np.nan)
+    return np.where(steps.lesions > 0, best, np.nan)
 
 
 def best_dice(scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> BestDice:

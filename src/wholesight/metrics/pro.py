@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from wholesight.metrics.ranking import Counts
+from wholesight.metrics.overlap import share
 
 
 def region_shares(labels: Int[np.ndarray, " l"]) -> Float[np.ndarray, " l"]:
@@ -41,7 +41,7 @@ def region_steps(
 
 
 def aupro_of(
-    regions: Float[np.ndarray, "*r m"], other: Counts, *, limit: float = 0.3
+    regions: Float[np.ndarray, "*r m"], false_flags: Float[np.ndarray, "*r m"], *, limit: float
 ) -> Float[np.ndarray, "*r"]:
     """Area under the per-region overlap up to a false-positive rate of `limit`, over `limit`.
 
@@ -51,21 +51,38 @@ def aupro_of(
     exactly at the limit. 1 perfect; limit / 2 by chance; 0 worst. NaN without a region or without
     another pixel.
 
-    regions : region shares newly flagged at each step; divided by their total they are PRO. Lesion
-    pixels are no part of the false-positive rate.
+    regions : region shares flagged at each threshold, from the strictest down; divided by the last,
+    their total, they are PRO. false_flags : other pixels flagged. Lesion pixels are no part of the
+    false-positive rate.
 
     Raises ValueError for a limit outside (0, 1].
     """
     if not 0 < limit <= 1:
         raise ValueError(f"limit {limit}: a false-positive rate above 0, at most 1")
-    total, others = regions.sum(axis=-1), other.sum(axis=-1)
-    defined = (total > 0) & (others > 0)
-    # Where it is undefined any divisor will do: the figure is replaced below.
-    pro_gain = regions / np.where(defined, total, 1.0)[..., None]
-    rate_gain = other / np.where(defined, others, 1.0)[..., None]
-    pro = np.cumsum(pro_gain, axis=-1) - pro_gain
-    room = (limit - (np.cumsum(rate_gain, axis=-1) - rate_gain)).clip(min=0.0)
-    width = np.minimum(rate_gain, room)
-    within = np.divide(width, rate_gain, out=np.zeros_like(width), where=rate_gain > 0)
-    area = (width * (pro + pro_gain * within / 2)).sum(axis=-1)
-    return np.where(defined, area / limit, np.nan)
+    if not regions.shape[-1]:
+        return np.full(regions.shape[:-1], np.nan)
+    most = limit * false_flags[..., -1:]
+    x, y = np.minimum(false_flags, most), _cut(regions, false_flags, most)
+    area = x[..., 0] * y[..., 0] + (np.diff(x) * (y[..., 1:] + y[..., :-1])).sum(axis=-1)
+    return share(area, 2 * most[..., 0] * regions[..., -1])
+
+
+def _cut(
+    regions: Float[np.ndarray, "*r m"],
+    false_flags: Float[np.ndarray, "*r m"],
+    most: Float[np.ndarray, "*r 1"],
+) -> Float[np.ndarray, "*r m"]:
+    """Lower a curve to where its line crosses the limit, at the first step that goes beyond.
+
+    most : false flags at the limit.
+    """
+    at = np.argmax(false_flags > most, axis=-1)[..., None]
+    (x, y), (x_before, y_before) = (
+        [np.take_along_axis(each, step, axis=-1) * (step >= 0) for each in (false_flags, regions)]
+        for step in (at, at - 1)
+    )
+    # Where nothing goes beyond, `at` is the first step, and no part of it does.
+    beyond = (x - most).clip(min=0.0) / np.where(x > x_before, x - x_before, 1.0)
+    cut = regions.copy()
+    np.put_along_axis(cut, at, y - (y - y_before) * beyond, axis=-1)
+    return cut

@@ -10,7 +10,8 @@ leading axes); p points of a plotted curve.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,15 +19,64 @@ from jaxtyping import Bool, Float, Int
 Counts = Float[np.ndarray, "*r m"] | Int[np.ndarray, "*r m"]
 
 
-class Steps(NamedTuple):
+class _Newly(NamedTuple):
+    lesion: Counts
+    other: Counts
+
+
+@final
+class Steps(_Newly):
     """What each fall of the threshold newly flags, from the strictest threshold down.
 
     lesion, other : (*r, m) lesion and other pixels; whole numbers, or weighted ones. Pixels of one
     step are tied. A step may be empty.
+
+    What is flagged at each threshold is summed up once, for all figures: under thousands of
+    resamples these sums take longer than the figures. So the counts must not change afterwards.
     """
 
-    lesion: Counts
-    other: Counts
+    @cached_property
+    def true_flags(self) -> Float[np.ndarray, "*r m"]:
+        """Lesion pixels flagged at each threshold."""
+        return np.cumsum(self.lesion, axis=-1, dtype=float)
+
+    @cached_property
+    def false_flags(self) -> Float[np.ndarray, "*r m"]:
+        """Other pixels flagged at each threshold."""
+        return np.cumsum(self.other, axis=-1, dtype=float)
+
+    @cached_property
+    def flagged(self) -> Float[np.ndarray, "*r m"]:
+        """Pixels flagged at each threshold."""
+        return self.true_flags + self.false_flags
+
+    @cached_property
+    def precision(self) -> Float[np.ndarray, "*r m"]:
+        """Share of lesion among all that is flagged; 1 before anything is, where curves begin."""
+        with np.errstate(invalid="ignore"):
+            precision = self.true_flags / self.flagged
+        precision[np.isnan(precision)] = 1.0
+        return precision
+
+    @cached_property
+    def lesions(self) -> Float[np.ndarray, "*r"]:
+        """Lesion pixels altogether."""
+        return self.lesion.sum(axis=-1, dtype=float)
+
+    @cached_property
+    def others(self) -> Float[np.ndarray, "*r"]:
+        """Other pixels altogether."""
+        return self.other.sum(axis=-1, dtype=float)
+
+    def weighted(self, weights: Float[np.ndarray, "r c"]) -> Steps:
+        """Add up c sets, (c, m), each as often as `weights` says: (r, m).
+
+        Running sums are what is added up, for that is cheaper than to take them of every resample.
+        """
+        true_flags, false_flags = weights @ self.true_flags, weights @ self.false_flags
+        added = Steps(_newly(true_flags), _newly(false_flags))
+        vars(added).update(true_flags=true_flags, false_flags=false_flags)
+        return added
 
 
 class Curve(NamedTuple):
@@ -86,11 +136,10 @@ def auroc_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     Equal to the area under the ROC curve (Hanley and McNeil 1982; Mann-Whitney). 1 perfect, 0.5
     chance, 0 worst. NaN when either kind of pixel is missing.
     """
-    lesion, other = steps
-    reached = np.cumsum(other, axis=-1) - other / 2
-    lost = (lesion * reached).sum(axis=-1)
-    pairs = lesion.sum(axis=-1).astype(float) * other.sum(axis=-1)
-    return 1 - _share(lost, pairs)
+    # A lesion pixel loses to what was flagged before its step, and half to what is tied with it.
+    lesion, flagged = steps.lesion, steps.false_flags
+    lost = np.vecdot(lesion, flagged) + np.vecdot(lesion[..., 1:], flagged[..., :-1])
+    return 1 - _share(lost, 2 * steps.lesions * steps.others)
 
 
 def average_precision_of(steps: Steps) -> Float[np.ndarray, "*r"]:
@@ -99,8 +148,8 @@ def average_precision_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     AP = sum_t (recall_t - recall_t-1) precision_t. 1 perfect; chance is the share of lesion among
     the pixels, and a constant score gives exactly that. NaN without lesion.
     """
-    gained = (steps.lesion * _precision(steps)).sum(axis=-1)
-    return _share(gained, steps.lesion.sum(axis=-1))
+    gained = (steps.lesion * steps.precision).sum(axis=-1)
+    return _share(gained, steps.lesions)
 
 
 def trapezoid_of(steps: Steps) -> Float[np.ndarray, "*r"]:
@@ -112,12 +161,11 @@ def trapezoid_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     constant score gets (1 + prevalence) / 2. `average_precision_of` is the headline. NaN without
     lesion.
     """
-    precision = _precision(steps)
-    between = precision.copy()
-    between[..., 1:] += precision[..., :-1]
+    between = steps.precision.copy()
+    between[..., 1:] += steps.precision[..., :-1]
     between[..., :1] += 1
     gained = (steps.lesion * between).sum(axis=-1)
-    return _share(gained, 2 * steps.lesion.sum(axis=-1))
+    return _share(gained, 2 * steps.lesions)
 
 
 def precision_recall_curve_of(
@@ -133,7 +181,7 @@ def precision_recall_curve_of(
     recall = (np.cumsum(steps.lesion) / steps.lesion.sum())[gains]
     kept = _evenly(recall, points)
     at = gains[kept]
-    return Curve(recall[kept], _precision(steps)[at], thresholds[at].astype(float))
+    return Curve(recall[kept], steps.precision[at], thresholds[at].astype(float))
 
 
 def roc_curve_of(thresholds: Float[np.ndarray, " m"], steps: Steps, *, points: int = 512) -> Curve:
@@ -186,11 +234,10 @@ def precision_recall_curve(
     return precision_recall_curve_of(*steps_of(scores, truth), points=points)
 
 
-def _precision(steps: Steps) -> Float[np.ndarray, "*r m"]:
-    """Share of lesion among all that is flagged; 1 before anything is, where the curve begins."""
-    true_flags = np.cumsum(steps.lesion, axis=-1, dtype=float)
-    flagged = true_flags + np.cumsum(steps.other, axis=-1)
-    return np.divide(true_flags, flagged, out=np.ones_like(flagged), where=flagged > 0)
+def _newly(flagged: Float[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r m"]:
+    newly = flagged.copy()
+    newly[..., 1:] -= flagged[..., :-1]
+    return newly
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Float[np.ndarray, "*r"]:

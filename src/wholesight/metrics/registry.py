@@ -120,12 +120,12 @@ def _by_regions(
     def of_case(seen: Seen) -> float:
         if seen.steps is None or seen.region_steps is None:
             return _NAN
-        return float(aupro_of(seen.region_steps, seen.steps.other, limit=limit))
+        return float(aupro_of(np.cumsum(seen.region_steps), seen.steps.false_flags, limit=limit))
 
     def of_set(sums: Sums) -> np.ndarray:
         if sums.steps is None or sums.regions is None:
             return _undefined(sums)
-        return aupro_of(sums.regions, sums.steps.other, limit=limit)
+        return aupro_of(sums.regions, sums.steps.false_flags, limit=limit)
 
     return of_case, of_set
 

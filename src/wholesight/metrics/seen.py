@@ -85,7 +85,9 @@ class Seen:
     @cached_property
     def lesions(self) -> LesionCounts | None:
         """How many lesions, found ones, flagged components and true ones; None without a mask."""
-        return None if self.flagged is None else lesion_counts(self.flagged, self.lesion)
+        return (
+            None if self.flagged is None else lesion_counts(self.flagged, self.lesion, self.inside)
+        )
 
     @cached_property
     def regions(self) -> tuple[Int[np.ndarray, "i j k"], int]:

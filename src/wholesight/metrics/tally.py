@@ -60,6 +60,11 @@ class Tally:
         return Sums(self, np.ones((1, len(self.subjects))), finer)
 
     @cached_property
+    def region_flags(self) -> Float[np.ndarray, "c b"] | None:
+        """(c, b) running sums of `regions`."""
+        return None if self.regions is None else np.cumsum(self.regions, axis=-1, dtype=float)
+
+    @cached_property
     def scan_steps(self) -> Steps:
         """(c, u) scans with a lesion and others by the score of the scan."""
         falling = -np.unique(-self.scan_score)
@@ -92,14 +97,14 @@ class Sums:
         if self.finer is not None:
             return Steps(self.finer.steps.lesion[None], self.finer.steps.other[None])
         found = self.tally.steps
-        return found and Steps(self.weights @ found.lesion, self.weights @ found.other)
+        return found and found.weighted(self.weights)
 
     @cached_property
     def regions(self) -> Float[np.ndarray, "r b"] | None:
-        """(r, b) lesion pixels by score, weighted so that every region counts the same."""
+        """(r, b) region shares flagged at each threshold, so that every region counts the same."""
         if self.finer is not None and self.finer.regions is not None:
-            return self.finer.regions[None]
-        return self._sum(self.tally.regions)
+            return np.cumsum(self.finer.regions)[None]
+        return self._sum(self.tally.region_flags)
 
     @cached_property
     def overlap(self) -> Float[np.ndarray, "r 4"] | None:
@@ -130,8 +135,7 @@ class Sums:
     @cached_property
     def scan_steps(self) -> Steps:
         """(r, u) scans with a lesion and others by the score of the scan."""
-        found = self.tally.scan_steps
-        return Steps(self.weights @ found.lesion, self.weights @ found.other)
+        return self.tally.scan_steps.weighted(self.weights)
 
     def mean(self, metric: str) -> Float[np.ndarray, " r"]:
         """Mean of a metric over the cases where it is defined; NaN where it is in none."""

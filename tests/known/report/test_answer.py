@@ -60,6 +60,27 @@ def test_answer_claims_no_more_than_the_interval(pair: Results) -> None:
     assert "too few subjects for an interval" in spoken(with_comparison(pair, small))
 
 
+def test_few_methods_are_named_each(many: Results) -> None:
+    first = many.datasets[0]
+    few = [m for m in first.methods if m.name in {"method-0", "method-1", "gone", "floor_mode"}]
+    found = dataclasses.replace(
+        first,
+        methods=few,
+        comparisons={
+            "method-0": {"average_precision": compared(0.01, 0.2, 0.01)},
+            "method-1": {"average_precision": compared(-0.2, -0.01, 0.0499, sign=-1)},
+        },
+    )
+    better, worse = spoken(found).split(". ")
+    assert better.startswith("method-0 ranks lesion pixels better than floor_mode: AUPRC ")
+    assert better.endswith("(95 % interval +0.010 to +0.200, adjusted p 0.010)")
+    assert worse.startswith("method-1 ranks lesion pixels worse than floor_mode: AUPRC ")
+    assert worse.endswith("adjusted p < 0.05).")
+    beside = "".join(piece.text for piece in answer.support(found))
+    assert beside.startswith("6 cases of 6 subjects were judged. ")
+    assert beside.endswith(" Without figures, as every run failed: gone.")
+
+
 def test_answer_counts_many(many: Results) -> None:
     first = many.datasets[0]
     said = spoken(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from base64 import b64decode
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,22 @@ def test_froc_is_drawn_as_what_can_be_had() -> None:
     false, found = figures.attainable(curve)
     assert false.tolist() == [1.0, 2.0, 2.0, 3.0, 3.0]
     assert found.tolist() == [0.2, 0.2, 0.8, 0.8, 0.8]
+
+
+def test_froc_shows_the_oracle_figure_and_reaches_every_mask(pair: Results) -> None:
+    first = pair.datasets[0]
+    own = first.methods[0].evaluations[0]
+    false, found = figures.attainable(own.froc)
+    at_one = max((y for x, y in zip(false, found, strict=True) if x <= 1), default=0.0)
+    assert at_one == pytest.approx(own.oracle["set"]["lesion_sensitivity_at_1"])
+    assert own.operating_point is not None
+    noisy = dataclasses.replace(
+        own, operating_point=own.operating_point._replace(false_per_scan=150.0)
+    )
+    loud = dataclasses.replace(first.methods[0], evaluations=[noisy])
+    plots = figures.curve_plots(dataclasses.replace(first, methods=[loud]), {"detector": 0})
+    assert plots[2].x.high == 1000.0
+    assert plots[2].marks[0].x < plots[2].frame.right
 
 
 def test_stress_curves_are_means_over_cases(many: Results) -> None:

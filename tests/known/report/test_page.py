@@ -151,6 +151,33 @@ def test_a_full_benchmark_fits_in_ten_megabytes(many: Results, tmp_path: Path) -
     assert write_report(heavy, tmp_path).stat().st_size < 10_000_000
 
 
+def test_methods_and_thresholds_are_told_once(
+    written: dict[str, Path], read_page: Callable[[Path], Any]
+) -> None:
+    said = read_page(written["many"]).text
+    assert said.count("What two-seeds does. Someone & others 2021. Seeds 0, 1. Training") == 1
+    assert "Training took 1.0 min." in said
+    assert "heads, unmasked: None." in said
+    assert "stress, every method: 5 % of normals." in said
+    assert ".." not in said.replace("...", "")
+
+
+def test_a_mean_over_data_sets_is_over_all_of_them(
+    many: Results, pair: Results, tmp_path: Path, written: dict[str, Path]
+) -> None:
+    overview = written["many"].read_text().partition('id="overview"')[2].partition("</table>")[0]
+    means = re.findall(r'<td class="first">([^<]*)</td></tr>', overview)
+    assert len(means) == 28
+    assert set(means) == {"\N{EN DASH}"}
+    first = pair.datasets[0]
+    twice = [first, dataclasses.replace(first, name="again")]
+    page = write_report(dataclasses.replace(many, datasets=twice), tmp_path).read_text()
+    overview = page.partition('id="overview"')[2].partition("</table>")[0]
+    means = re.findall(r'<td class="first">([^<]*)</td></tr>', overview)
+    figures = [lineup.mean_of(method, "average_precision") for method in lineup.judged(first)]
+    assert means == [f"{figure:.3f}" for figure in figures]
+
+
 def test_oracles_are_hatched_and_nothing_else_is(written: dict[str, Path]) -> None:
     """A column is hatched exactly where labels choose the threshold."""
     text = written["pair"].read_text()
@@ -172,7 +199,7 @@ def test_a_body_that_is_empty_breaks_nothing(
     bodiless: DataSetResult, tmp_path: Path, read_page: Callable[[Path], Any]
 ) -> None:
     page = read_page(write_report(Results("Nothing", "", [bodiless]), tmp_path))
-    assert "1 have no judged body" in page.text
+    assert "1 has no judged body" in page.text
 
 
 def broken(change: Callable[[DataSetResult], DataSetResult]) -> Callable[[Results], Results]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from wholesight.benchmark.report import wording
-from wholesight.benchmark.report.lineup import HEADLINE_METRIC, judged, lead, mean_of
+from wholesight.benchmark.report.lineup import HEADLINE_METRIC, failed, judged, lead, mean_of
 from wholesight.benchmark.results import Compared, DataSetResult, MethodResult
+from wholesight.datasets.finding import count
 
-# The share of false alarms among true null hypotheses that a report puts up with.
-LEVEL: Final = 0.05
+# Up to so many methods beside the reference, each has a sentence of its own.
+_NAMED: Final = 3
 
 Verdict = Literal["better", "worse", "unclear"]
 
@@ -26,12 +27,12 @@ def verdict(compared: Compared | None) -> Verdict:
     """Say whether a method is told from the reference by AUPRC.
 
     Better or worse needs both: an interval of the gain that leaves zero out, and a Holm-adjusted
-    p-value under `LEVEL` on differences that lean the same way. All else is unclear.
+    p-value under `wording.LEVEL` on differences that lean the same way. All else is unclear.
     """
     if compared is None or compared.gain is None or compared.holm_p is None:
         return "unclear"
     effect = compared.test.rank_biserial or 0.0
-    if compared.holm_p >= LEVEL:
+    if compared.holm_p >= wording.LEVEL:
         return "unclear"
     if compared.gain.low > 0 and effect > 0:
         return "better"
@@ -52,7 +53,7 @@ def by_headline(dataset: DataSetResult, name: str) -> Compared | None:
 
 
 def answer(dataset: DataSetResult) -> list[Words]:
-    """Answer in one sentence what the data set shows."""
+    """Say what the data set shows: of few methods in a sentence each, of many in one."""
     able = judged(dataset)
     if not able:
         return [Words("No method gave figures; what failed is listed below.")]
@@ -62,10 +63,12 @@ def answer(dataset: DataSetResult) -> list[Words]:
     if len(able) == 1 or reference is None:
         return _alone(able[0])
     found = verdicts(dataset)
-    if len(found) == 1:
-        other = next(method for method in able if method.name in found)
-        return _pair(dataset, other, reference, found[other.name])
-    return _many(able, reference, found)
+    if len(found) > _NAMED:
+        return _many(able, reference, found)
+    pairs = [
+        _pair(dataset, each, reference, found[each.name]) for each in able if each.name in found
+    ]
+    return [piece for n, pair in enumerate(pairs) for piece in ([Words(" ")] * (n > 0) + pair)]
 
 
 def support(dataset: DataSetResult) -> list[Words]:
@@ -77,11 +80,14 @@ def support(dataset: DataSetResult) -> list[Words]:
     prevalence = leading.evaluations[0].prevalence
     chance = "" if prevalence is None else f", where chance is {wording.figure(prevalence)}"
     words = [
-        Words(f"{counts['cases']} cases of {counts['subjects']} subjects were judged. "),
+        Words(
+            f"{count(counts['cases'], 'case')} of {count(counts['subjects'], 'subject')} "
+            f"{'was' if counts['cases'] == 1 else 'were'} judged. "
+        ),
         Words(leading.name, True),
         Words(f" ranks pixels with an AUPRC of {_sure(leading)}{chance}. "),
     ]
-    return words + _threshold(leading) + _floor(dataset, leading)
+    return words + _threshold(leading) + _untrained(dataset, leading) + _lost(dataset)
 
 
 def _alone(method: MethodResult) -> list[Words]:
@@ -102,17 +108,26 @@ def _pair(
         "worse": " ranks lesion pixels worse than ",
         "unclear": " cannot be told from ",
     }[found]
-    ends = wording.signed_interval(compared.gain if compared else None)
-    how = f"95 % interval {ends}" if ends else "too few subjects for an interval"
     return [
         Words(method.name, True),
         Words(said),
         Words(reference.name, True),
         Words(" on these subjects: " if found == "unclear" else ": "),
         Words(
-            f"AUPRC {ours} against {theirs}, a difference of {wording.signed(difference)} ({how})."
+            f"AUPRC {ours} against {theirs}, a difference of {wording.signed(difference)} "
+            f"({_evidence(compared)})."
         ),
     ]
+
+
+def _evidence(compared: Compared | None) -> str:
+    """Give what a verdict rests on: the interval of the gain, the adjusted p-value."""
+    if compared is None:
+        return "nothing to compare on"
+    ends = wording.signed_interval(compared.gain)
+    p = compared.holm_p
+    interval = f"95 % interval {ends}" if ends else "too few subjects for an interval"
+    return f"{interval}, {'no test' if p is None else f'adjusted p {wording.p_value(p)}'}"
 
 
 def _many(
@@ -157,18 +172,25 @@ def _rank(number: int) -> str:
     return "ranks" if number <= 1 else "rank"
 
 
-def _floor(dataset: DataSetResult, leading: MethodResult) -> list[Words]:
-    able = judged(dataset)
-    floors = [m for m in able if not m.trained and m.name != leading.name]
-    # Where it is all there is to compare with, the answer has said it.
-    if not floors or (len(able) == 2 and floors[0].name == dataset.reference):
+def _untrained(dataset: DataSetResult, leading: MethodResult) -> list[Words]:
+    methods = judged(dataset)
+    untrained = [m for m in methods if not m.trained and m.name != leading.name]
+    # Of few methods the answer has named each, with its AUPRC.
+    if not untrained or len(methods) <= _NAMED + 1:
         return []
-    best = floors[0]
+    best = untrained[0]
     return [
-        Words(" Where nothing is learned, the best is "),
+        Words(" Where no network is trained, the best is "),
         Words(best.name, True),
         Words(f" with {_sure(best)}."),
     ]
+
+
+def _lost(dataset: DataSetResult) -> list[Words]:
+    names = [method.name for method in failed(dataset)]
+    return (
+        [Words(f" Without figures, as every run failed: {wording.listed(names)}.")] if names else []
+    )
 
 
 def _threshold(leading: MethodResult) -> list[Words]:

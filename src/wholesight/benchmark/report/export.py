@@ -107,6 +107,7 @@ def _dataset_json(dataset: DataSetResult) -> dict[str, Any]:
         "deployable": {m.name: _section(m, "deployable") for m in methods},
         "oracle": {m.name: _section(m, "oracle") for m in methods},
         "figures": {m.name: {n: asdict(f) for n, f in m.figures.items()} for m in methods},
+        "methods": {m.name: _about(m) for m in dataset.methods},
         "reference": dataset.reference,
         "comparisons": {
             name: {metric: asdict(compared) for metric, compared in found.items()}
@@ -123,6 +124,15 @@ def _dataset_json(dataset: DataSetResult) -> dict[str, Any]:
         "cases": [
             {k: v for k, v in line.items() if k != "dataset"} for line in _case_lines(dataset)
         ],
+    }
+
+
+def _about(method: MethodResult) -> dict[str, Any]:
+    return {
+        "summary": method.summary,
+        "citation": method.citation,
+        "trained": method.trained,
+        "seeds": list(method.seeds),
     }
 
 

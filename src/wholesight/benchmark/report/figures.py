@@ -6,6 +6,7 @@ is grey.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -19,8 +20,8 @@ from wholesight.benchmark.results import DataSetResult, MethodResult
 Looks = Mapping[str, int]
 
 _UNIT: Final = Scale(0.0, 1.0)
-# False lesions per scan that a FROC curve shows.
-_FROC: Final = Scale(0.1, 100.0, log=True)
+# False lesions per scan that a FROC curve shows, at least.
+_FEWEST, _MOST = 0.1, 100.0
 # Beyond so many methods, one plot for all is a thicket.
 FEW: Final = 4
 
@@ -34,7 +35,7 @@ def curve_plots(dataset: DataSetResult, looks: Looks) -> list[Plot]:
     rest = [method for method in worst_first if method.name not in looks]
     own = [method for method in worst_first if method.name in looks]
     drawn = [(method, middle(method)) for method in (*rest, *own)]
-    plots = [_precision_recall(), _roc(), _froc()]
+    plots = [_precision_recall(), _roc(), _froc([each.operating_point for _, each in drawn])]
     for method, each in drawn:
         look = looks.get(method.name)
         for plot, (x, y) in zip(plots, _curves(each), strict=True):
@@ -44,7 +45,7 @@ def curve_plots(dataset: DataSetResult, looks: Looks) -> list[Plot]:
             _operating_marks(plots, method.name, look, each.operating_point)
     prevalence = drawn[0][1].prevalence if drawn else None
     if prevalence is not None:
-        plots[0].level(prevalence, f"chance {prevalence:.3f}")
+        plots[0].level(prevalence)
     return plots
 
 
@@ -68,7 +69,7 @@ def attainable(curve: FrocCurve) -> tuple[np.ndarray, np.ndarray]:
     best = np.maximum.accumulate(curve.sensitivity[order])
     # What is left of the axis' end would be drawn as an upright line there.
     false = curve.false_per_scan[order]
-    first = max(int((false <= _FROC.low).sum()) - 1, 0)
+    first = max(int((false <= _FEWEST).sum()) - 1, 0)
     return np.repeat(false[first:], 2)[1:], np.repeat(best[first:], 2)[:-1]
 
 
@@ -114,14 +115,16 @@ def _roc() -> Plot:
         mark_size=6.5,
     )
     (x0, y0), (x1, y1) = plot.at(0, 0), plot.at(1, 1)
-    plot.guides.append(Guide(f"M{x0} {y0}L{x1} {y1}", "chance", x0 + 210, y0 - 118))
+    plot.guides.append(Guide(f"M{x0} {y0}L{x1} {y1}"))
     return plot
 
 
-def _froc() -> Plot:
+def _froc(points: Sequence[OperatingPoint | None]) -> Plot:
+    """Empty; as many whole decades as the masks need."""
+    most = [at.false_per_scan for at in points if at is not None and at.false_per_scan is not None]
     plot = Plot(
         WIDE,
-        _FROC,
+        Scale(_FEWEST, 10.0 ** math.ceil(math.log10(max([_MOST, *most]))), log=True),
         _UNIT,
         "False lesions per scan",
         "Share of lesions found",
@@ -264,7 +267,7 @@ def _stress_plots(dataset: DataSetResult, looks: Looks, key: str, label: str) ->
             title=f"{volume:g} ml",
         )
         if contrasts[0] < 0 < contrasts[-1]:
-            plot.upright(0.0, "")
+            plot.upright(0.0)
         for method in order:
             points = _by_contrast(method, key, design, volume)
             look = looks.get(method.name)

@@ -53,7 +53,7 @@ def _learning(method: MethodResult, histories: list[History], look: int | None) 
         across,
         Scale(0.0, 1.0),
         "epoch",
-        "satisfied",
+        "share satisfied",
         f"Share of slices of {method.name} that satisfy the constraint, by epoch.",
     )
     for seed, history in zip(seeds, histories, strict=True):

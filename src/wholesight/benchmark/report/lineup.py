@@ -12,7 +12,7 @@ from wholesight.benchmark.results import DataSetResult, MethodResult, Results
 
 # So many methods have a colour and a shape of their own; the rest share a thin grey line.
 HIGHLIGHTS: Final = 8
-# Among many methods: so many of the best, beside the reference and the best floor.
+# Among many methods: so many of the best, beside the reference and the best untrained one.
 _BEST: Final = 6
 
 HEADLINE_METRIC: Final = "average_precision"
@@ -42,37 +42,37 @@ def failed(dataset: DataSetResult) -> list[MethodResult]:
 def lead(dataset: DataSetResult) -> MethodResult | None:
     """Return the method a report is about.
 
-    The reference, when it learns: everything is compared with it. Else, as it is a floor, the best
-    of those that learn; where none does, the best beside it.
+    The reference, when it is trained: everything is compared with it. Else, as it is a floor, the
+    best of those that are trained; where none is, the best beside it.
     """
     best_first = judged(dataset)
     others = [m for m in best_first if m.name != dataset.reference]
     reference = [m for m in best_first if m.name == dataset.reference and m.trained]
-    learned = [m for m in others if m.trained]
-    return next(iter(reference or learned or others or best_first), None)
+    trained = [m for m in others if m.trained]
+    return next(iter(reference or trained or others or best_first), None)
 
 
 def rival(dataset: DataSetResult) -> MethodResult | None:
-    """Return what the lead is held against: the reference, or beside that the best floor."""
+    """Return what the lead is held against: the reference, else the best untrained method."""
     leading = lead(dataset)
     others = [m for m in judged(dataset) if leading is None or m.name != leading.name]
     reference = [m for m in others if m.name == dataset.reference]
-    floors = [m for m in others if not m.trained]
-    return next(iter(reference or floors or others), None)
+    untrained = [m for m in others if not m.trained]
+    return next(iter(reference or untrained or others), None)
 
 
 def looks(results: Results) -> dict[str, int]:
     """Give methods a look of their own, the same in every plot; those left out are grey.
 
     All of them up to `HIGHLIGHTS`; else the best by AUPRC (mean over the data sets), the
-    reference and the best floor.
+    reference and the best untrained one.
     """
     order = _overall(results)
     chosen = set(order if len(order) <= HIGHLIGHTS else order[:_BEST])
     for dataset in results.datasets:
         names = [method.name for method in judged(dataset)]
-        floors = [method.name for method in judged(dataset) if not method.trained]
-        wanted = [name for name in (dataset.reference, *floors[:1]) if name in names]
+        untrained = [method.name for method in judged(dataset) if not method.trained]
+        wanted = [name for name in (dataset.reference, *untrained[:1]) if name in names]
         chosen |= {name for name in wanted if len(chosen) < HIGHLIGHTS or name in chosen}
     return {name: look for look, name in enumerate(n for n in order if n in chosen)}
 

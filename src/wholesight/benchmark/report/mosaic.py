@@ -178,7 +178,9 @@ def _case_picture(
     case, seen = first.rows[index]["case"], first.thumbnails[index]
     panels = [
         Panel("Image", None, f"{case}: the image", True, None, None),
-        Panel("Truth", None, f"{case}: outline of the lesion on the image", True, None, "on-image"),
+        Panel(
+            "Lesion", None, f"{case}: outline of the lesion on the image", True, None, "on-image"
+        ),
     ]
     for name, each in evaluations:
         panels += _panels(name, each, index, each.thumbnails[index])

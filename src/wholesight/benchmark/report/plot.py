@@ -101,7 +101,7 @@ def log_scale(values: Iterable[float]) -> Scale:
 
 
 class Guide(NamedTuple):
-    """A line to compare with, an SVG path, and a label at x, y."""
+    """A line to compare with, an SVG path, and a label that ends at x, y."""
 
     path: str
     label: str = ""
@@ -155,19 +155,17 @@ class Plot:
         """Add a point."""
         self.marks.append(Mark(*self.at(x, y), look, text))
 
-    def level(self, y: float, label: str) -> None:
+    def level(self, y: float) -> None:
         """Add a horizontal line to compare with."""
         _, up = self.at(self.x.low, y)
-        frame = self.frame
-        path = f"M{frame.left} {up}H{frame.right}"
-        self.guides.append(Guide(path, label, frame.left + 6, up - 6))
+        self.guides.append(Guide(f"M{self.frame.left} {up}H{self.frame.right}"))
 
-    def upright(self, x: float, label: str) -> None:
-        """Add a vertical line to compare with."""
+    def upright(self, x: float, label: str = "") -> None:
+        """Add a vertical line to compare with; its label stands above the axes, off all curves."""
         across, _ = self.at(x, self.y.low)
         frame = self.frame
         path = f"M{across} {frame.top}V{frame.bottom}"
-        self.guides.append(Guide(path, label, across + 5, frame.top + 12))
+        self.guides.append(Guide(path, label, across + 4, frame.top - 3))
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:

@@ -7,6 +7,9 @@ from typing import Final
 
 from wholesight.metrics.registry import METRICS
 
+# The share of false alarms among true null hypotheses that a report puts up with.
+LEVEL: Final = 0.05
+
 UNDEFINED: Final = "\N{EN DASH}"
 _MINUS: Final = "\N{MINUS SIGN}"
 _THIN: Final = "\N{NARROW NO-BREAK SPACE}"
@@ -77,13 +80,16 @@ def signed_interval(ends: tuple[float, float] | None) -> str:
 def p_value(number: float | None) -> str:
     """Write a p-value.
 
-    >>> p_value(0.0004), p_value(0.0312), p_value(0.25), p_value(None)
-    ('< 0.001', '0.031', '0.25', '–')
+    >>> p_value(0.0004), p_value(0.0312), p_value(0.0497), p_value(0.25), p_value(None)
+    ('< 0.001', '0.031', '< 0.05', '0.25', '–')
     """
     if number is None or math.isnan(number):
         return UNDEFINED
     if number < 0.001:
         return "< 0.001"
+    if number < LEVEL <= round(number, 3):
+        # Rounded, it would stand on the other side.
+        return f"< {LEVEL:g}"
     return figure(number, 3 if number < 0.1 else 2)
 
 

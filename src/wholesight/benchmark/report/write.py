@@ -12,7 +12,16 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from wholesight.benchmark.report import answer, export, figures, lineup, strips, tables, wording
+from wholesight.benchmark.report import (
+    answer,
+    export,
+    figures,
+    lineup,
+    roster,
+    strips,
+    tables,
+    wording,
+)
 from wholesight.benchmark.report.learning import learning_curves
 from wholesight.benchmark.report.mosaic import colour_stops, mosaic
 from wholesight.benchmark.results import DataSetResult, Results
@@ -20,12 +29,6 @@ from wholesight.io.files import make_folder, write_json, write_text
 from wholesight.metrics.body import EROSION_PX
 from wholesight.metrics.registry import METRICS, metric_key
 
-# What separates the columns of the headline table, in order.
-_KINDS: Final = {
-    "ranking": ("Ranking", "no threshold"),
-    "deployable": ("Deployable", "at the method's own threshold"),
-    "oracle": ("Oracle", "threshold chosen on the labels"),
-}
 # What a table of strata shows of each stratum.
 _STRATA_METRICS: Final = ("average_precision", "dice", "lesion_sensitivity", "flagged_share")
 
@@ -73,6 +76,7 @@ def to_html(results: Results) -> str:
         results=results,
         looks=looks,
         parts=[_part(each, looks, number) for number, each in enumerate(results.datasets, start=1)],
+        roster=roster.roster(results),
         overview=_overview(results) if len(results.datasets) > 1 else [],
         several_seeds=_several_seeds(results),
         groups=_groups(tables.HEADLINE),
@@ -86,7 +90,6 @@ def to_html(results: Results) -> str:
         metric_key=metric_key,
         case_means=lineup.case_means,
         middle=lineup.middle,
-        mean_known=lineup.mean_known,
         gradient=colour_stops(),
         erosion_px=EROSION_PX,
         version=metadata.version("wholesight"),
@@ -118,6 +121,7 @@ def _part(dataset: DataSetResult, looks: Mapping[str, int], number: int) -> dict
         "learning": learning_curves(dataset, looks),
         "mosaic": mosaic(dataset, f"slice-{number}"),
         "case_order": _case_order(dataset),
+        "thresholds": roster.thresholds(dataset),
     }
 
 
@@ -156,18 +160,19 @@ def _stratum(method: Any, kind: str, name: str) -> dict[str, float | None]:
 
 
 def _overview(results: Results) -> list[dict[str, Any]]:
-    """Return a row a method, with its AUPRC on every data set; the best mean first."""
-    names = dict.fromkeys(m.name for dataset in results.datasets for m in dataset.methods)
+    """Return a row a method, with its AUPRC on every data set; the best mean first.
+
+    A mean over some of the data sets would compare with nothing, so there is none.
+    """
+    methods = {m.name: m for dataset in results.datasets for m in dataset.methods}
     rows = []
-    for name in names:
+    for name, method in methods.items():
         cells = [_overview_cell(dataset, name) for dataset in results.datasets]
         known = [cell["mean"] for cell in cells if cell["mean"] is not None]
-        floor = all(
-            not m.trained for dataset in results.datasets for m in dataset.methods if m.name == name
-        )
-        mean = lineup.mean_known(known)
-        rows.append({"name": name, "cells": cells, "mean": mean, "of": len(known), "floor": floor})
-    return sorted(rows, key=lambda row: -1.0 * (row["mean"] if row["mean"] is not None else -1.0))
+        whole = len(known) == len(cells)
+        row = {"name": name, "cells": cells, "mean": lineup.mean_known(known) if whole else None}
+        rows.append(row | {"untrained": not method.trained, "known": len(known)})
+    return sorted(rows, key=lambda row: (-row["known"], -(row["mean"] or 0.0)))
 
 
 def _overview_cell(dataset: DataSetResult, name: str) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def _overview_cell(dataset: DataSetResult, name: str) -> dict[str, Any]:
 def _groups(names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Columns of a table of figures, those of a kind together."""
     groups = []
-    for kind, (title, note) in _KINDS.items():
+    for kind, (title, note) in tables.KINDS.items():
         own = [name for name in names if METRICS[name].kind == kind]
         groups.append({"kind": kind, "title": title, "note": note, "metrics": own})
     return groups
