@@ -233,6 +233,14 @@ def test_strata_begin_where_their_names_say(detector: Evaluation) -> None:
     assert numbers["contrast"] == {"brighter": 3, "darker": 1}
 
 
+@pytest.mark.parametrize(("voxels", "near"), [(1, True), (2, False)])
+def test_surfaces_may_differ_by_two_millimetres(voxels: int, near: bool) -> None:
+    """Along j a voxel is 2 mm: a mask one voxel off is within the tolerance, two off is not."""
+    off = [scored._replace(mask=np.roll(scored.truth, voxels, axis=1)) for scored in heads()]
+    judged = evaluate("off", off[:2], threshold_note="")
+    assert (judged.deployable["set"]["surface_dice"] == 1.0) == near
+
+
 def test_a_method_without_threshold_has_no_deployed_figures(floor: Evaluation) -> None:
     for name in ("dice", "sensitivity", "precision", "flagged_share", "lesion_f1", "hd95_mm"):
         assert floor.deployable["set"][name] is None

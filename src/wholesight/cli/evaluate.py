@@ -80,6 +80,8 @@ def evaluate(
     recipe = floor_recipe(body.value if body else facts.get("body") or "nonzero")
     judged = Judged(cases, recipe.prep.body)
     name = facts.get("recipe") or predictions.resolve().name
+    if name == _FLOOR:
+        name = f"{name}, maps"
     used = facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
     detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"], recipe=recipe)
     methods = [_theirs(name, judged, predictions, facts), _beside(judged, detector)]
