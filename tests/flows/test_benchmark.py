@@ -229,6 +229,35 @@ def test_nothing_but_failures_is_7_and_no_report(wholesight, heads, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["arrays.npz", "evaluation.json", "cell.json"])
+def test_a_damaged_cell_is_named_and_done_again(wholesight, whole, suite, heads, tmp_path, name):
+    out = tmp_path / "damaged"
+    shutil.copytree(whole, out)
+    file = out / "cells" / heads.name / "floor" / "seed-0" / name
+    file.write_bytes(file.read_bytes()[:50])
+    ended = wholesight(*words(suite, heads, out, "--resume", "--jobs", "1"))
+    assert ended.code == 0, ended.out + ended.err
+    assert f"{heads.name}.floor.seed-0  is damaged, and done again" in ended.out
+    assert "3/3" in ended.out
+    for table in ("table.csv", "cases.csv"):
+        assert (out / table).read_bytes() == (whole / table).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_model_that_was_removed_to_save_room_is_not_trained_again(
+    wholesight, whole, suite, heads, tmp_path
+):
+    out = tmp_path / "small"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "cells" / heads.name / "tiny" / "seed-1" / "model")
+    (out / "report.html").unlink()
+    ended = wholesight(*words(suite, heads, out, "--resume", "--jobs", "1"))
+    assert ended.code == 0, ended.out + ended.err
+    assert "tiny.seed-1" not in ended.out
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.slow
 def test_another_protocol_is_no_resumption(wholesight, whole, suite, heads):
     ended = wholesight(*words(suite, heads, whole))
     assert ended.code == 2
@@ -251,6 +280,7 @@ def test_another_protocol_is_no_resumption(wholesight, whole, suite, heads):
         (["claim", "--data", "not-there"], 3, "no such folder"),
         (["claim", "--subset", "train"], 2, "Legal: test, validation"),
         (["protocol-bmvc2021", "--subset", "validation"], 2, "splits the data itself"),
+        (["stress", "--subset", "train"], 2, "Legal: test, validation"),
     ],
 )
 def test_mistakes(wholesight, tmp_path, line, code, told):
@@ -305,7 +335,7 @@ def test_a_suite_makes_its_own_data(wholesight, tmp_path):
         "normal: 24": "normal: 12",
         "volumes_ml: [1.0, 4.0, 16.0]": "volumes_ml: [16.0]",
         "contrasts: [-0.5, -0.3, -0.15, 0.15, 0.3, 0.5]": "contrasts: [-0.5, 0.5]",
-        "repeats: 6": "repeats: 2",
+        "repeats: 8": "repeats: 2",
         "  - quick\n  - vae-residual\n": "",
     }.items():
         assert shipped_as in text

@@ -12,11 +12,12 @@ from wholesight.benchmark.cells.cell import cells_of
 from wholesight.benchmark.cells.run import run_benchmark
 from wholesight.benchmark.plan.leakage import require_no_leak
 from wholesight.benchmark.plan.material import dealt, gather
+from wholesight.benchmark.plan.own_data import own_data
 from wholesight.benchmark.plan.place import require_room
 from wholesight.benchmark.plan.protocol import draw_up, write_protocol
-from wholesight.benchmark.plan.suite import Exclude, Split, load_suite
+from wholesight.benchmark.plan.suite import Exclude, Split, Stress, load_suite
 from wholesight.datasets import Case, open_dataset
-from wholesight.errors import InputError, UsageError
+from wholesight.errors import InputError, OutputError, UsageError
 from wholesight.io import nifti
 from wholesight.volume import Volume
 
@@ -36,7 +37,7 @@ def suite(tmp_path):
 
 
 def gathered(suite, *roots, subset: str | None = "test"):
-    return gather(list(roots), suite, subset=subset, modality=None)
+    return gather(list(roots), suite.model_copy(update={"subset": subset}))
 
 
 def copy_image(root, source, target):
@@ -117,6 +118,28 @@ def test_two_data_sets_of_one_name_are_told_apart(suite, tiny_brats):
     assert [each.name for each in gathered(suite, one, two)] == ["set", "set-2"]
 
 
+def test_a_data_set_given_twice_is_refused(suite, tiny_brats, tmp_path):
+    root = tiny_brats(SPLITS)
+    (tmp_path / "other-name").symlink_to(root)
+    with pytest.raises(UsageError, match=r"other-name: this data set is given twice"):
+        gathered(suite, root, tmp_path / "other-name")
+
+
+def test_what_lesions_were_made_to_be_is_found_beside_a_manifest_too(suite, tiny_brats):
+    root = tiny_brats(SPLITS)
+    rows = [f"{s}\t{s}\t{s}/{s}_flair.nii.gz\t{s}/{s}_seg.nii.gz" for s in "abcde"]
+    parts = dict(zip("abcde", ("train", "train", "calibration", "test", "test"), strict=True))
+    lines = [f"{row}\t{parts[row[0]]}" for row in rows]
+    (root / "cases.tsv").write_text("\n".join(["case\tsubject\timage\tmask\tsplit", *lines]))
+    (root / "split.json").unlink()
+    record = {"cases": {"d": {"volume_ml": 4.0, "contrast": -0.5}}}
+    (root / "phantom.json").write_text(json.dumps(record))
+    (found,) = gathered(suite, root / "cases.tsv")
+    assert found.design == record["cases"]
+    (root / "phantom.json").write_text('{"cases": []}')
+    assert gathered(suite, root)[0].design is None
+
+
 def test_a_split_of_ones_own_deals_every_subject_once(tiny_brats):
     names = [f"s{number:02d}" for number in range(12)]
     found = open_dataset(tiny_brats({"test": names}))
@@ -180,14 +203,15 @@ def test_small_lesions_are_left_out_and_listed(suite, tiny_brats):
     assert name == "d"
     assert "of the body" in reason
     assert found.to_json()["excluded"] == [["d", reason]]
+    assert set(found.files["judged"]) == {"e"}
 
 
 def test_seeds_come_one_after_the_other_and_floors_once(suite, tiny_brats, tmp_path):
     suite = suite.model_copy(
         update={"seeds": 3, "methods": load_suite("claim").methods, "reference": "quick"}
     )
-    protocol = draw_up(suite, [tiny_brats(SPLITS)], subset="test", modality=None)
-    cells = cells_of(protocol, tmp_path, device="cpu")
+    protocol = draw_up(suite, [tiny_brats(SPLITS)])
+    cells = cells_of(protocol, tmp_path)
     assert [cell.name.removeprefix("set.") for cell in cells] == [
         *("quick.seed-0", "vae.seed-0", "floor.seed-0"),
         *("quick.seed-1", "vae.seed-1", "quick.seed-2", "vae.seed-2"),
@@ -197,7 +221,7 @@ def test_seeds_come_one_after_the_other_and_floors_once(suite, tiny_brats, tmp_p
 def test_the_protocol_says_it_all_and_holds(suite, tiny_brats, tmp_path):
     root, out = tiny_brats(SPLITS), tmp_path / "out"
     out.mkdir()
-    protocol = draw_up(suite, [root], subset="test", modality=None)
+    protocol = draw_up(suite, [root], device="cpu")
     write_protocol(protocol, out)
     told = json.loads((out / "protocol.json").read_text())
     assert told["data"]["set"]["subjects"] == {
@@ -210,13 +234,17 @@ def test_the_protocol_says_it_all_and_holds(suite, tiny_brats, tmp_path):
     assert told["suite"]["alpha"] == 0.05
     assert told["statistics"]["resamples"] == 2000
     assert told["threads_per_cell"] == 1
+    assert told["device"] == "cpu"
     assert told["versions"]["wholesight"]
     assert str(tmp_path) not in json.dumps(told)
+    (out / "protocol.json").write_text(json.dumps({**told, "begun": {"at": "another day"}}))
     write_protocol(protocol, out)
     with pytest.raises(UsageError, match=r"suite\.alpha was 0\.05, now it is 0\.1"):
         write_protocol(replace(protocol, suite=suite.model_copy(update={"alpha": 0.1})), out)
+    with pytest.raises(UsageError, match="device was cpu, now it is cuda"):
+        write_protocol(replace(protocol, device="cuda"), out)
     copy_image(root, "d", "e")
-    changed = draw_up(suite, [root], subset="test", modality=None)
+    changed = draw_up(suite, [root], device="cpu")
     with pytest.raises(UsageError, match=r"data\.set\.files\.judged\.e\.e/image was"):
         write_protocol(changed, out)
 
@@ -237,14 +265,38 @@ def test_a_folder_is_used_on_purpose_only(tmp_path):
             require_room(tmp_path / "thesis", resume=resume, again=again)
 
 
+def test_what_a_desktop_leaves_in_a_folder_is_no_obstacle(tmp_path):
+    (tmp_path / ".DS_Store").write_text("")
+    require_room(tmp_path, resume=False, again=[])
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_data_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    with pytest.raises(OutputError, match="is read-only or not yours"):
+        require_room(tmp_path / "not" / "there", resume=False, again=[])
+
+
+def test_own_data_are_used_again_only_as_they_were_asked_for(tmp_path):
+    asked = Stress(kind="phantom-stress", normal=1, volumes_ml=[16], contrasts=[0.5], repeats=1)
+    folder = own_data("mine", asked, tmp_path)
+    made = (folder / "phantom.json").stat().st_ctime_ns
+    assert own_data("mine", asked, tmp_path) == folder
+    assert (folder / "phantom.json").stat().st_ctime_ns == made
+    other = asked.model_copy(update={"volumes_ml": [8.0]})
+    with pytest.raises(
+        UsageError, match=r"made for another suite: volumes_ml.*was 16.*is 8.*Remove"
+    ):
+        own_data("mine", other, tmp_path)
+
+
 def test_two_runs_in_one_folder_are_refused(suite, tiny_brats, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    protocol = draw_up(suite, [tiny_brats(SPLITS)], subset="test", modality=None)
+    protocol = draw_up(suite, [tiny_brats(SPLITS)])
     other = os.open(out, os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
     with pytest.raises(UsageError, match="another benchmark is running in this folder"):
-        run_benchmark(protocol, out, jobs=1, device="cpu")
+        run_benchmark(protocol, out, jobs=1)
     os.close(other)
     assert list(out.iterdir()) == []
 

@@ -58,6 +58,9 @@ def test_what_is_not_said_has_a_default(suite_file):
         ("split: {train: 2, calibration: 1, test: 1}\nsubset: validation", "judges on test"),
         ("exclude: {min_lesion: 0.1}", "Did you mean 'min_lesion_share'?"),
         ("data: {kind: heads}", "data.kind: 'heads' is not legal"),
+        ("name: ../mine", "name: '../mine' is not legal. write a name"),
+        ("name: ..", "name: '..' is not legal"),
+        ("slices: 3", "slices: 3 is not legal. Write a list"),
         ("question: again", "stands there twice"),
     ],
 )
@@ -78,7 +81,9 @@ def test_a_mistake_is_told_with_key_value_and_what_is_legal(suite_file, more, to
         ("[{name: a}]", "'methods.0.recipe' is missing"),
         ("[{name: b, recipe: floor}]", "no method is called 'a'. Legal: b"),
         ("[]", "methods: [] is not legal"),
-        ("floor", "methods: 'floor' is not legal"),
+        ("floor", "methods: 'floor' is not legal. Write a list"),
+        ("[3]", "methods.0: 3 is not legal. Write a mapping"),
+        ("[{name: a, recipes: floor}]", "'methods.0.recipes' is unknown. Did you mean 'recipe'?"),
     ],
 )
 def test_a_mistake_in_the_methods(suite_file, methods, told):
@@ -118,9 +123,18 @@ def test_every_shipped_suite_resolves(name):
     # Without what learns nothing, nobody knows what a figure is worth.
     assert name == "sensitivity" or not all(each.trained for each in found)
     for each in found:
-        assert each.seeds == ((0,) if each.cost in ("nothing", "seconds") else each.seeds)
+        assert each.seeds == (tuple(range(suite.seeds)) if each.trained else (0,))
     # Two names of one and the same recipe would be a mistake.
     assert len({repr(each.resolved) for each in found}) == len(found)
+
+
+def test_a_made_up_cohort_has_heads_enough_to_tell_methods_apart():
+    """Wilcoxon's p over n pairs is at least 2 / 2^n, and Holm multiplies the least of k by k."""
+    for name in shipped(KIND):
+        suite = load_suite(name)
+        if suite.data:
+            comparisons = len(suite.methods) - 1
+            assert comparisons * 2 / 2**suite.data.repeats < 0.05, name
 
 
 def test_the_suites_that_are_promised_are_there():

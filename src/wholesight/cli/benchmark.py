@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wholesight.benchmark.cells.run import Outcome
-    from wholesight.benchmark.plan.suite import Suite
+    from wholesight.benchmark.plan.suite import Stress, Suite
 
 _JUDGING = ("validation", "test")
 _MOST_JOBS = 4
@@ -54,19 +54,15 @@ def benchmark(
     from wholesight.benchmark.plan.suite import load_suite
     from wholesight.cli.speech import console
 
-    chosen = load_suite(suite)
-    if seeds is not None:
-        chosen = chosen.model_copy(update={"seeds": seeds})
-    judged = _subset(chosen, subset)
+    chosen = _as_asked(load_suite(suite), subset=subset, seeds=seeds, modality=modality)
     require_room(out, resume=resume, again=["  " + _again()])
-    paths = _data(chosen, data or [], out, modality=modality or chosen.modality)
     screen = console()
+    paths = _data(chosen, data or [], out, screen)
+    screen.print(f"{chosen.name}: {chosen.question.strip()}", soft_wrap=True)
     ended = _run(
         chosen,
         paths,
         out,
-        subset=judged,
-        modality=modality or chosen.modality,
         jobs=jobs or min(os.cpu_count() or 1, _MOST_JOBS),
         device=device,
         screen=screen,
@@ -78,44 +74,42 @@ def benchmark(
 
 
 def _run(
-    suite: Suite,
-    data: list[Path],
-    out: Path,
-    *,
-    subset: str | None,
-    modality: str | None,
-    jobs: int,
-    device: DeviceName,
-    screen: Console,
+    suite: Suite, data: list[Path], out: Path, *, jobs: int, device: DeviceName, screen: Console
 ) -> Outcome:
     from wholesight.benchmark.cells.run import run_benchmark
     from wholesight.benchmark.plan.protocol import draw_up
 
-    protocol = draw_up(suite, data, subset=subset, modality=modality)
+    screen.print("Every file of the data is read once before anything is trained")
+    protocol = draw_up(suite, data, device=device.value)
     cells = sum(len(each.seeds) for each in protocol.contenders) * len(protocol.materials)
-    screen.print(f"{suite.name}: {suite.question.strip()}", soft_wrap=True)
     screen.print(f"{len(protocol.contenders)} methods, {cells} cells, {jobs} at a time")
-    return run_benchmark(protocol, out, jobs=jobs, device=device.value, console=screen)
+    return run_benchmark(protocol, out, jobs=jobs, console=screen)
+
+
+def _as_asked(
+    suite: Suite, *, subset: str | None, seeds: int | None, modality: str | None
+) -> Suite:
+    """Return the suite with what the command line says otherwise, so that the protocol has it."""
+    asked = {"subset": _subset(suite, subset), "seeds": seeds, "modality": modality}
+    return suite.model_copy(update={key: value for key, value in asked.items() if value})
 
 
 def _subset(suite: Suite, asked: str | None) -> str | None:
     from wholesight.errors import UsageError, nearest
 
-    if asked is None:
-        return suite.subset
-    if asked not in _JUDGING:
+    if asked is not None and asked not in _JUDGING:
         raise UsageError(
             f"--subset {asked}: methods are judged on subjects that served neither the training "
             f"nor the threshold. {nearest(asked, _JUDGING)}"
         )
-    if suite.split and asked != "test":
+    if suite.split and asked == "validation":
         raise UsageError(
             f"--subset {asked}: suite {suite.name} splits the data itself, and judges on test."
         )
     return asked
 
 
-def _data(suite: Suite, given: list[Path], out: Path, *, modality: str | None) -> list[Path]:
+def _data(suite: Suite, given: list[Path], out: Path, screen: Console) -> list[Path]:
     """Return the data sets; what is plainly wrong with them is said before torch is loaded."""
     from wholesight.datasets import open_dataset
     from wholesight.errors import UsageError
@@ -125,32 +119,23 @@ def _data(suite: Suite, given: list[Path], out: Path, *, modality: str | None) -
             raise UsageError(
                 f"--data {given[0]}: suite {suite.name} makes its own data. Leave out --data."
             )
-        return [_made(suite, out)]
+        return [_made(suite.name, suite.data, out, screen)]
     if not given:
         needs = f" {suite.needs.strip()}" if suite.needs else ""
         raise UsageError(f"suite {suite.name} needs data: --data FOLDER.{needs}")
     for path in given:
-        open_dataset(path, modality=modality)
+        open_dataset(path, modality=suite.modality)
     return given
 
 
-def _made(suite: Suite, out: Path) -> Path:
-    """Make the suite's own data set, unless it was made before."""
-    from wholesight.benchmark.plan.place import DATA
-    from wholesight.datasets.phantom import write_stress
+def _made(name: str, asked: Stress, out: Path, screen: Console) -> Path:
+    from wholesight.benchmark.plan.own_data import own_data
 
-    assert suite.data is not None
-    folder = out / DATA / suite.name
-    if not folder.exists():
-        write_stress(
-            folder,
-            normal=suite.data.normal,
-            volumes_ml=suite.data.volumes_ml,
-            contrasts=suite.data.contrasts,
-            repeats=suite.data.repeats,
-            seed=suite.data.seed,
-        )
-    return folder
+    lesions = len(asked.volumes_ml) * len(asked.contrasts) * asked.repeats
+    screen.print(
+        f"{name}: {asked.normal} made-up heads, and {lesions} with a lesion", soft_wrap=True
+    )
+    return own_data(name, asked, out)
 
 
 def _again() -> str:

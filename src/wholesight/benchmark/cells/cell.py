@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,15 +19,15 @@ from wholesight.benchmark.judge.evaluate import Evaluation, Scored, evaluate
 from wholesight.benchmark.judge.predictions import Judged
 from wholesight.benchmark.plan.contenders import Contender
 from wholesight.benchmark.plan.material import Material
-from wholesight.benchmark.plan.place import FACTS, cell_folder, unfinished
+from wholesight.benchmark.plan.place import cell_folder, is_finished, unfinished, write_facts
 from wholesight.benchmark.plan.protocol import Protocol
 from wholesight.datasets.scans import Scans
-from wholesight.detector import Detector, device_name
+from wholesight.detector import Detector
 from wholesight.errors import OutputError
-from wholesight.io.files import make_folder, write_json
+from wholesight.io.files import make_folder
 from wholesight.prep.body import BODIES
 from wholesight.recipe import Recipe
-from wholesight.training.fit import Device, fit
+from wholesight.training.fit import fit
 from wholesight.training.record import software, training_data
 
 
@@ -41,7 +41,7 @@ class Cell:
     rule: str
     alpha: float
     body: str
-    device: Device
+    device: Literal["cpu", "cuda"]
     folder: Path
 
     @property
@@ -50,7 +50,7 @@ class Cell:
         return f"{self.material.name}.{self.contender.name}.seed-{self.seed}"
 
 
-def cells_of(protocol: Protocol, out: Path, *, device: Device) -> list[Cell]:
+def cells_of(protocol: Protocol, out: Path) -> list[Cell]:
     """Return every cell, seed by seed: a run that is stopped early has something of everything."""
     suite = protocol.suite
     return [
@@ -61,7 +61,7 @@ def cells_of(protocol: Protocol, out: Path, *, device: Device) -> list[Cell]:
             rule=suite.rule,
             alpha=suite.alpha,
             body=suite.body,
-            device=device,
+            device=protocol.device,
             folder=cell_folder(out, material.name, contender.name, seed),
         )
         for seed in range(suite.seeds)
@@ -85,30 +85,33 @@ def finish(cell: Cell) -> float | None:
         warnings.simplefilter("ignore")
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("default", kind)
-        clock = _clock(cell.device)
+        clock = _clock(cell)
         started = clock()
         trained = _train(cell, building / "model")
         training_s = clock() - started
         detector = _calibrate(cell, trained, building / "model")
         evaluation, case_s = _judge(cell, detector)
     stored.save(evaluation, building)
-    facts = {
+    seconds = {
+        "of": "CPU time" if clock is time.process_time else "time passed",
+        "training": round(training_s, 3),
+        "case": round(case_s, 4),
+    }
+    notes = sorted({str(note.message) for note in noted})
+    write_facts(building, _facts(cell, detector) | {"seconds": seconds, "notes": notes})
+    _appear(building, cell.folder)
+    return evaluation.deployable["set"]["average_precision"]
+
+
+def _facts(cell: Cell, detector: Detector) -> dict[str, Any]:
+    return {
         "data": cell.material.name,
         "method": cell.contender.name,
         "seed": cell.seed,
         "digest": detector.digest,
         "device": detector.device,
-        "seconds": {
-            "of": "CPU time" if clock is time.process_time else "time passed",
-            "training": round(training_s, 3),
-            "case": round(case_s, 4),
-        },
-        "notes": sorted({str(note.message) for note in noted}),
         **software(),
     }
-    write_json(building / FACTS, facts)
-    _appear(building, cell.folder)
-    return evaluation.deployable["set"]["average_precision"]
 
 
 def _seed_everything(seed: int) -> None:
@@ -116,11 +119,13 @@ def _seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    # Training switches this on and leaves it on.
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _clock(device: Device) -> Callable[[], float]:
+def _clock(cell: Cell) -> Callable[[], float]:
     """CPU time, so that other work on the machine does not count; a GPU's own is not in it."""
-    return time.process_time if device_name(device) == "cpu" else time.monotonic
+    return time.process_time if cell.device == "cpu" else time.monotonic
 
 
 def _train(cell: Cell, folder: Path) -> Detector:
@@ -135,7 +140,7 @@ def _train(cell: Cell, folder: Path) -> Detector:
             "data": {"layout": material.layout, **training_data(material.files["train"])},
         },
     )
-    return Detector.load(folder, device=device_name(cell.device))
+    return Detector.load(folder, device=cell.device)
 
 
 def _calibrate(cell: Cell, detector: Detector, folder: Path) -> Detector:
@@ -153,7 +158,7 @@ def _calibrate(cell: Cell, detector: Detector, folder: Path) -> Detector:
 def _judge(cell: Cell, detector: Detector) -> tuple[Evaluation, float]:
     """Judge every case; also the mean seconds from a case's file to its map."""
     seconds: list[float] = []
-    clock = _clock(cell.device)
+    clock = _clock(cell)
 
     def timed(scored: Iterator[Scored], cases: Sequence[Any]) -> Iterator[Scored]:
         for _ in cases:
@@ -173,6 +178,8 @@ def _judge(cell: Cell, detector: Detector) -> tuple[Evaluation, float]:
 
 
 def _appear(building: Path, folder: Path) -> None:
+    if not is_finished(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # what is left of one that was damaged
     try:
         building.rename(folder)
     except OSError as fault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from wholesight.benchmark.plan.contenders import Contender
 from wholesight.benchmark.plan.material import Material
 from wholesight.benchmark.plan.place import FACTS
 from wholesight.benchmark.plan.protocol import RESAMPLES, Protocol
+from wholesight.benchmark.report.lineup import middle_place
 from wholesight.benchmark.results import (
     DataSetResult,
     Failure,
@@ -23,6 +25,7 @@ from wholesight.benchmark.results import (
     Results,
     summarise,
 )
+from wholesight.errors import InputError
 
 _HISTORY = Path("model", "training", "history.csv")
 
@@ -63,7 +66,7 @@ def _method(
     done = [cell for cell in cells if cell.name not in failures]
     facts = [json.loads((cell.folder / FACTS).read_bytes())["seconds"] for cell in done]
     failed = [(cell.seed, failures[cell.name]) for cell in cells if cell.name in failures]
-    return MethodResult(
+    method = MethodResult(
         name=contender.name,
         summary=contender.summary,
         citation=contender.citation,
@@ -75,16 +78,41 @@ def _method(
         case_s=[each["case"] for each in facts],
         failures=[Failure(seed, each.code, each.reason) for seed, each in failed],
     )
+    return _with_shown_pictures(method)
+
+
+def _with_shown_pictures(method: MethodResult) -> MethodResult:
+    """Keep the pictures of the one seed that is shown; they are most of what a cell holds."""
+    if not method.evaluations:
+        return method
+    shown = middle_place(method)
+    kept = [
+        each if place == shown else replace(each, thumbnails=())
+        for place, each in enumerate(method.evaluations)
+    ]
+    return replace(method, evaluations=kept)
 
 
 def history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a history.csv; none where nothing was trained."""
+    """Return the rows of a history.csv; none where nothing was trained. Raises InputError."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    # A term that starts later has no figure before.
-    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            # A term that starts later has no figure before.
+            rows = [
+                {name: float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)
+            ]
+        if not all("epoch" in row for row in rows):
+            raise ValueError("a row without its epoch")
+    except (OSError, ValueError, TypeError, csv.Error) as fault:
+        raise InputError(
+            f"{path}: cannot be read ({fault}). Remove the folder {path.parents[2]} and run the "
+            "same command with --resume: it is trained again.",
+            code="E_EVALUATION",
+        ) from fault
+    return rows
 
 
 def _counts(material: Material) -> dict[str, str]:

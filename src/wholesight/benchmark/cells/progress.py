@@ -34,6 +34,7 @@ class CellProgress:
         self.seconds = 0.0
         self.weight_done = 0
         self.weight_left = sum(_weight(cell) for cell in cells)
+        self.cells_left = len(cells)
         self.bar = Progress(
             TextColumn("cells"),
             MofNCompleteColumn(),
@@ -59,6 +60,7 @@ class CellProgress:
         self.over += 1
         self.failed += isinstance(ended, Failed)
         self.weight_left -= _weight(cell)
+        self.cells_left -= 1
         if not isinstance(ended, Failed):
             self.seconds += ended.seconds
             self.weight_done += _weight(cell)
@@ -67,15 +69,16 @@ class CellProgress:
         self.console.print(f"{place}  {cell.name}  {_spoken(ended)}", soft_wrap=True)
 
     def _left(self) -> str:
-        failed = f"{self.failed} failed, " if self.failed else ""
         seconds = self._seconds_left()
-        return failed if seconds is None else f"{failed}{_duration(seconds)} left"
+        told = [f"{self.failed} failed"] if self.failed else []
+        return ", ".join(told if seconds is None else [*told, f"{_duration(seconds)} left"])
 
     def _seconds_left(self) -> float | None:
         """Guess from what finished cells took, each weighted by its recipe's cost."""
-        if not self.weight_done or not self.weight_left:
+        if not self.weight_done or not self.cells_left:
             return None
-        return self.seconds / self.weight_done * self.weight_left / self.jobs
+        at_a_time = min(self.jobs, self.cells_left)
+        return self.seconds / self.weight_done * self.weight_left / at_a_time
 
 
 def _weight(cell: Cell) -> int:

@@ -21,10 +21,8 @@ from wholesight.benchmark.cells.workers import Ended, Failed, finish_all
 from wholesight.benchmark.plan.place import is_finished, remove_unfinished, unfinished
 from wholesight.benchmark.plan.protocol import Protocol, write_protocol
 from wholesight.benchmark.report.write import write_report
-from wholesight.detector import device_name
 from wholesight.errors import Interrupted, UsageError
 from wholesight.io.files import make_folder, write_text
-from wholesight.training.fit import Device
 
 FAILURES: Final = "failures.tsv"
 _TRACES: Final = "failures"
@@ -56,7 +54,6 @@ def run_benchmark(
     out: Path,
     *,
     jobs: int,
-    device: Device = "auto",
     console: Console | None = None,
 ) -> Outcome:
     """Finish every cell that is not there yet, `jobs` at a time, and write the report into `out`.
@@ -65,12 +62,11 @@ def run_benchmark(
     can change it. Raises UsageError when `out` holds another benchmark or one that is running,
     Interrupted after Ctrl-C, OutputError when nothing can be written.
     """
-    device_name(device)
     make_folder(out)
     with _alone(out):
         write_protocol(protocol, out)
         remove_unfinished(out)
-        cells = cells_of(protocol, out, device=device)
+        cells = cells_of(protocol, out)
         failures = _finish(cells, out, jobs=jobs, console=console)
         done = len(cells) - len(failures)
         report = write_report(collect(protocol, cells, failures), out) if done else None
@@ -82,6 +78,7 @@ def _finish(
 ) -> dict[str, Failed]:
     """Finish what is missing; returns {cell: how it failed}."""
     missing = [cell for cell in cells if not is_finished(cell.folder)]
+    _tell_damaged(missing, console)
     failures: dict[str, Failed] = {}
     shutil.rmtree(out / _TRACES, ignore_errors=True)
     _write_failures(cells, failures, out)
@@ -107,6 +104,12 @@ def _finish(
     finally:
         remove_unfinished(out)
     return failures
+
+
+def _tell_damaged(missing: list[Cell], console: Console | None) -> None:
+    for cell in missing:
+        if console and cell.folder.exists():
+            console.print(f"{cell.name}  is damaged, and done again", soft_wrap=True)
 
 
 def _write_failures(cells: list[Cell], failures: dict[str, Failed], out: Path) -> None:

@@ -1,4 +1,7 @@
-"""What was done, in sentences, from the protocol alone."""
+"""What was done in a run, in sentences, from the protocol alone.
+
+What holds for every report (how figures are read, what each method is) the report itself says.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from wholesight.benchmark.plan.material import Material
 from wholesight.benchmark.plan.protocol import STATISTICS, Protocol
 from wholesight.benchmark.plan.suite import Suite
 from wholesight.datasets.finding import count
-from wholesight.metrics.body import EROSION_PX
 
 
 def statements(protocol: Protocol) -> list[str]:
@@ -16,8 +18,8 @@ def statements(protocol: Protocol) -> list[str]:
     suite = protocol.suite
     return [
         *(sentence for each in protocol.materials for sentence in _data(each, suite)),
-        *_methods(protocol),
-        _threshold(suite),
+        _methods(protocol),
+        *([_threshold(suite)] if any(each.calibration for each in protocol.materials) else []),
         _judgement(suite),
         _comparison(suite),
     ]
@@ -39,7 +41,7 @@ def _data(material: Material, suite: Suite) -> Iterator[str]:
         else "nobody set a threshold, so maps alone are judged"
     )
     yield (
-        f"{material.name}: {train} trained every method, {threshold}, and {judged} "
+        f"{material.name}: {train} trained every method that learns, {threshold}, and {judged} "
         f"({material.subset}) were judged{dealt}; none is in two of these, nor is any image file."
     )
     if suite.slices:
@@ -53,35 +55,32 @@ def _data(material: Material, suite: Suite) -> Iterator[str]:
         )
 
 
-def _methods(protocol: Protocol) -> Iterator[str]:
-    yield (
-        "Methods were trained on slices without a lesion, and saw no label in any other way. No "
-        "setting was chosen in this run."
+def _methods(protocol: Protocol) -> str:
+    times = max(len(each.seeds) for each in protocol.contenders)
+    repeated = f"with up to {count(times, 'seed')} each" if times > 1 else "once each"
+    return (
+        f"{count(len(protocol.contenders), 'method')} were run, {repeated}. Training saw "
+        "slices without a lesion, and no label in any other way. No setting was chosen in this "
+        "run."
     )
-    for each in protocol.contenders:
-        times = f"run with {count(len(each.seeds), 'seed')}" if each.seeds[1:] else "run once"
-        yield f"{each.name}: {each.summary} ({times}). {each.citation}"
 
 
 def _threshold(suite: Suite) -> str:
     return (
-        f"Thresholds follow from normal slices of the calibration subjects alone (rule {suite.rule}"
-        f", alpha {suite.alpha:g}). Figures whose threshold the labels chose are called oracle."
+        "Thresholds follow from normal slices of the calibration subjects alone (rule "
+        f"{suite.rule}, alpha {suite.alpha:g})."
     )
 
 
 def _judgement(suite: Suite) -> str:
     return (
-        f"All are judged in one body: the case's own mask where it has one, else by the rule "
-        f"{suite.body}, eroded by {EROSION_PX} x {EROSION_PX} pixels in every axial slice."
+        "All are judged in one body: the case's own mask where it has one, else by the rule "
+        f"{suite.body}."
     )
 
 
 def _comparison(suite: Suite) -> str:
     return (
-        f"Every method is compared with {suite.reference}, paired by subject: Wilcoxon's "
-        "signed-rank test (Wilcoxon 1945) and a permutation test of the signs, p-values adjusted "
-        "over the methods (Holm 1979). Intervals are bootstrapped over subjects, BCa (Efron 1987), "
-        f"{STATISTICS['resamples']} resamples, {100 * float(STATISTICS['confidence']):g} %; the "
-        "spread over seeds is shown beside them and never mixed in."
+        f"Every method is compared with {suite.reference}, paired by subject; intervals are of "
+        f"{STATISTICS['resamples']} resamples of the subjects."
     )

@@ -6,6 +6,7 @@ cells, because loading torch takes seconds. It ends when its parent has gone, ho
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -54,8 +55,14 @@ Ended = Done | Failed
 Told = Callable[[Cell, Ended], None]
 _Answer = Ended | _Unwritable | _Ready | None
 
-# What libraries read when they are loaded; torch is told once more.
-_ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# What libraries read when they are loaded; torch is told once more. cuBLAS gives the same sums in
+# the same order only with a fixed workspace, which must be known before its first product.
+_ENVIRONMENT: Final = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS)),
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+# What a disk refuses to every cell alike.
+_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def finish_all(cells: Sequence[Cell], *, jobs: int, told: Told) -> None:
@@ -140,10 +147,10 @@ class _Worker:
 @contextmanager
 def _for_children() -> Iterator[None]:
     """Start processes that have one thread, and that leave Ctrl-C to us."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
-    os.environ.update(dict.fromkeys(_ONE_THREAD, str(THREADS)))
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
@@ -180,13 +187,21 @@ def _attempt(cell: Cell) -> Ended | _Unwritable:
     except OutputError as fault:
         return _Unwritable(str(fault))
     except Exception as fault:  # one cell's fault must not end a night's work
+        if isinstance(fault, OSError) and fault.errno in _DISK:
+            return _Unwritable(
+                f"{cell.folder}: cannot be written ({os.strerror(fault.errno)}). Make room on the "
+                "disk; the same command with --resume goes on from what is finished."
+            )
         return Failed(_code(fault), _reason(fault), traceback.format_exc())
 
 
 def _code(fault: Exception) -> str:
     if isinstance(fault, InputError):
         return fault.code
-    return "E_MODEL" if isinstance(fault, ModelError) else "E_INTERNAL"
+    if isinstance(fault, ModelError):
+        return "E_MODEL"
+    # What a method's settings lead to is no fault of ours: training that diverged, above all.
+    return "E_METHOD" if isinstance(fault, WholesightError) else "E_INTERNAL"
 
 
 def _reason(fault: Exception) -> str:

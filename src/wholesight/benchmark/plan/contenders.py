@@ -33,14 +33,13 @@ def _contender(entry: Entry, seeds: int) -> Contender:
         recipe = Recipe.load(entry.recipe, entry.overrides)
     except RecipeError as fault:
         raise RecipeError(f"method '{entry.name}' of the suite: {fault}") from fault
-    # What learns nothing by chance gives the same with every seed.
-    alike = not recipe.method.trainable and recipe.cost in ("nothing", "seconds")
     return Contender(
         name=entry.name,
         summary=recipe.summary,
         citation=recipe.reference,
         cost=recipe.cost,
         trained=recipe.method.trainable,
-        seeds=(0,) if alike else tuple(range(seeds)),
+        # What is not trained draws nothing, and gives the same with every seed.
+        seeds=tuple(range(seeds)) if recipe.method.trainable else (0,),
         resolved=recipe.resolved,
     )

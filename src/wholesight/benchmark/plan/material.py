@@ -17,7 +17,7 @@ from wholesight.benchmark.plan.suite import Split, Suite
 from wholesight.datasets import Case, DataSet, open_dataset
 from wholesight.datasets.finding import count
 from wholesight.datasets.scans import file_hashes
-from wholesight.errors import InputError
+from wholesight.errors import InputError, UsageError
 from wholesight.prep.body import BODIES
 
 # {subject: {"case/role": sha256}}
@@ -63,20 +63,26 @@ class Material:
         }
 
 
-def gather(
-    paths: Sequence[Path], suite: Suite, *, subset: str | None, modality: str | None
-) -> list[Material]:
+def gather(paths: Sequence[Path], suite: Suite) -> list[Material]:
     """Open every data set and decide who does what in it.
 
-    subset : validation or test; None takes test where a data set has it, else validation.
-
-    Raises InputError where a part has no case, a judged case no mask, or a file cannot be read.
+    Raises UsageError for a data set given twice, and InputError where a part has no case, a judged
+    case no mask, or a file cannot be read.
     """
+    _require_once(paths)
     names = _names(paths)
     return [
-        _gather(open_dataset(path, modality=modality), name, suite, subset)
+        _gather(open_dataset(path, modality=suite.modality), name, suite)
         for name, path in zip(names, paths, strict=True)
     ]
+
+
+def _require_once(paths: Sequence[Path]) -> None:
+    """Refuse a data set given twice: its subjects would look like twice as much evidence."""
+    places = [path.resolve() for path in paths]
+    twice = next((path for n, path in enumerate(paths) if path.resolve() in places[:n]), None)
+    if twice is not None:
+        raise UsageError(f"--data {twice}: this data set is given twice. Leave one out.")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -91,11 +97,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _gather(found: DataSet, name: str, suite: Suite, asked: str | None) -> Material:
+def _gather(found: DataSet, name: str, suite: Suite) -> Material:
     if suite.split:
         found = dealt(found, suite.split, needs=suite.needs)
     there = {case.split for case in found.cases}
-    subset = asked or next((part for part in ("test", "validation") if part in there), "test")
+    subset = suite.subset or next(
+        (part for part in ("test", "validation") if part in there), "test"
+    )
     cases = {part: _only(suite, found.subset(part)) for part in ("train", subset)}
     calibration = _only(suite, [case for case in found.cases if case.split == "calibration"])
     # A file that cannot be read would fail every cell, hours later.
@@ -151,14 +159,15 @@ def _only(suite: Suite, cases: Sequence[Case]) -> tuple[Case, ...]:
 
 
 def _design(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, float]] | None:
-    """Return what lesions were made to be, where the data set says so."""
+    """Return what lesions were made to be, where the data set says so. root : folder, manifest."""
+    folder = root if root.is_dir() else root.parent
     try:
-        told = json.loads((root / _PHANTOM).read_bytes())["cases"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    made = {
-        case.id: {name: float(told[case.id][name]) for name in _DESIGN}
-        for case in cases
-        if {*_DESIGN} <= told.get(case.id, {}).keys()
-    }
+        told = json.loads((folder / _PHANTOM).read_bytes())["cases"]
+        made = {
+            case.id: {name: float(told[case.id][name]) for name in _DESIGN}
+            for case in cases
+            if {*_DESIGN} <= told.get(case.id, {}).keys()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # no record of ours
     return made or None

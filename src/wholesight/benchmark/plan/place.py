@@ -2,7 +2,7 @@
 
     DIR/protocol.json                                  what is done; written before anything is
         cells/<data set>/<method>/seed-<n>/            finished or absent
-            model/  evaluation.json  arrays.npz  cell.json (written last)
+            model/  evaluation.json  arrays.npz  cell.json (written last, with their hashes)
         failures.tsv  failures/<cell>.txt              what failed, and its traceback
         data/                                          what the suite made itself
 
@@ -11,12 +11,15 @@ A cell grows in a hidden folder beside and is renamed when it is complete.
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from wholesight.errors import UsageError
+from wholesight.errors import OutputError, UsageError
+from wholesight.io.files import sha256, write_json
 
 PROTOCOL: Final = "protocol.json"
 CELLS: Final = "cells"
@@ -40,9 +43,22 @@ def unfinished(folder: Path) -> Path:
     return folder.with_name(f"{_UNFINISHED}{folder.name}")
 
 
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write what is known of a cell, with the hash of every file beside it. Raises OutputError.
+
+    The model is left out: the report does not need it, and it may be removed to save room.
+    """
+    beside = sorted(path for path in folder.iterdir() if path.is_file())
+    write_json(folder / FACTS, {**facts, "files": {path.name: sha256(path) for path in beside}})
+
+
 def is_finished(folder: Path) -> bool:
-    """Whether a cell is there; it is renamed when it is complete, so one look is enough."""
-    return (folder / FACTS).is_file()
+    """Whether a cell is there, every file as it was written: a damaged one is done again."""
+    try:
+        files = json.loads((folder / FACTS).read_bytes())["files"]
+        return all(sha256(folder / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def remove_unfinished(out: Path) -> None:
@@ -54,8 +70,10 @@ def remove_unfinished(out: Path) -> None:
 def require_room(out: Path, *, resume: bool, again: Sequence[str]) -> None:
     """Refuse a folder that holds something else, or a run that was not asked to go on.
 
-    again : lines that say how to go on. Raises UsageError.
+    again : lines that say how to go on. Raises UsageError, and OutputError for a folder that cannot
+    be written: now, and not when all data have been read.
     """
+    _require_writable(out)
     if (out / PROTOCOL).is_file():
         if not resume:
             raise UsageError(
@@ -64,10 +82,10 @@ def require_room(out: Path, *, resume: bool, again: Sequence[str]) -> None:
                 + "\nor choose another --out."
             )
         return
-    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    there = [name for name in names if not name.startswith(".")]
     # What the suite makes itself comes before the protocol.
-    strange = [name for name in there if name != DATA and not name.startswith(".")]
-    if out.exists() and (not out.is_dir() or strange):
+    if out.exists() and (not out.is_dir() or there not in ([], [DATA])):
         raise UsageError(
             f"{out}: is there already and holds no {PROTOCOL}, so it is no benchmark of ours. "
             "Choose another --out."
@@ -76,4 +94,13 @@ def require_room(out: Path, *, resume: bool, again: Sequence[str]) -> None:
         raise UsageError(
             f"{out}: holds {', '.join(there)}. Remove it, add --resume to use it, or choose "
             "another --out."
+        )
+
+
+def _require_writable(out: Path) -> None:
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if there.is_dir() and not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{out}: cannot be written, for {there} is read-only or not yours. Choose another "
+            "--out."
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from wholesight.benchmark.plan.contenders import Contender, contenders
 from wholesight.benchmark.plan.leakage import require_no_leak
@@ -15,6 +15,7 @@ from wholesight.benchmark.plan.material import Material, gather
 from wholesight.benchmark.plan.place import PROTOCOL
 from wholesight.benchmark.plan.suite import Suite
 from wholesight.benchmark.results import COMPARED
+from wholesight.detector import device_name
 from wholesight.errors import OutputError, UsageError
 from wholesight.io.files import write_json
 from wholesight.training.record import first_difference, software
@@ -39,11 +40,16 @@ _CIRCUMSTANCES: Final = "begun"
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A suite with its methods resolved and its data at hand."""
+    """A suite with its methods resolved and its data at hand.
+
+    device : where networks run. Figures of a CPU and of a GPU differ in their last digits, and
+    what is trained on either differs more.
+    """
 
     suite: Suite
     contenders: tuple[Contender, ...]
     materials: tuple[Material, ...]
+    device: Literal["cpu", "cuda"]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data; two runs that agree in it compute the same."""
@@ -54,6 +60,7 @@ class Protocol:
             "methods": {each.name: asdict(each) for each in self.contenders},
             "data": {each.name: each.to_json() for each in self.materials},
             "statistics": STATISTICS,
+            "device": self.device,
             "threads_per_cell": THREADS,
             "versions": told["versions"],
             _CIRCUMSTANCES: {
@@ -65,16 +72,18 @@ class Protocol:
 
 
 def draw_up(
-    suite: Suite, data: Sequence[Path], *, subset: str | None, modality: str | None
+    suite: Suite, data: Sequence[Path], *, device: Literal["auto", "cpu", "cuda"] = "auto"
 ) -> Protocol:
     """Resolve the methods, look at every file, and refuse what cannot be judged honestly.
 
-    Raises RecipeError, and InputError for data that cannot be used or (E_LEAK) serve twice.
+    Raises RecipeError, UsageError for a device that is not here or a data set given twice, and
+    InputError for data that cannot be used or (E_LEAK) serve twice.
     """
+    where: Literal["cpu", "cuda"] = "cuda" if device_name(device) == "cuda" else "cpu"
     methods = contenders(suite)
-    materials = gather(data, suite, subset=subset, modality=modality)
+    materials = gather(data, suite)
     require_no_leak(materials)
-    return Protocol(suite=suite, contenders=methods, materials=tuple(materials))
+    return Protocol(suite=suite, contenders=methods, materials=tuple(materials), device=where)
 
 
 def write_protocol(protocol: Protocol, out: Path) -> None:

@@ -57,7 +57,8 @@ class Split(_Part):
 class Exclude(_Part):
     """Judged cases that are left out, all decided before training, whatever any method says.
 
-    min_lesion_share : cases with a lesion that is a smaller share of the body are left out.
+    min_lesion_share : cases whose lesion is a smaller share of the body are left out; above 0,
+    normal cases are too.
     """
 
     min_lesion_share: float = Field(default=0.0, ge=0, lt=1)
@@ -112,6 +113,13 @@ class Suite(_Part):
     data: Stress | None = None
     needs: str = ""
 
+    @field_validator("name")
+    @classmethod
+    def _is_no_path(cls, name: str) -> str:
+        if Path(name).name != name or name in ("", ".."):
+            raise ValueError("write a name, not a path")
+        return name
+
     @field_validator("methods", mode="before")
     @classmethod
     def _from_names(cls, methods: Any) -> Any:
@@ -154,6 +162,14 @@ _PARTS: Final[dict[str, type[_Part]]] = {
     "exclude": Exclude,
     "split": Split,
     "data": Stress,
+}
+
+
+# What pydantic says in words of Python.
+_SHAPES: Final = {
+    "model_type": "Write a mapping, {name: ..., recipe: ...} for a method",
+    "list_type": "Write a list, [..., ...]",
+    "string_type": "Write a word",
 }
 
 
@@ -205,7 +221,8 @@ def _beside(path: Path, entry: Entry) -> Entry:
 
 def _told(fault: ValidationError) -> str:
     """Say what is wrong first, with its key, its value and what is legal."""
-    error = fault.errors()[0]
+    # A key that is misspelt is missing too; which it was meant to be, its own message says.
+    error = min(fault.errors(), key=lambda each: each["type"] != "extra_forbidden")
     *before, last = error["loc"] or ("",)
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
@@ -214,7 +231,7 @@ def _told(fault: ValidationError) -> str:
         return f"'{key}' is unknown. {nearest(str(last), legal)}"
     if error["type"] == "missing":
         return f"'{key}' is missing, and has no default."
-    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
+    reason = _SHAPES.get(error["type"]) or error["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{key}: {error['input']!r} is not legal. {reason}." if key else f"{reason}."
 
 

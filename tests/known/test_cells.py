@@ -1,0 +1,157 @@
+"""Cells: what a process makes of a fault, what is kept in memory, and the time that is left."""
+
+import errno
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from wholesight.benchmark.cells import cell as cells
+from wholesight.benchmark.cells import workers
+from wholesight.benchmark.cells.cell import Cell, cells_of, finish
+from wholesight.benchmark.cells.collect import collect, history
+from wholesight.benchmark.cells.progress import CellProgress
+from wholesight.benchmark.cells.workers import Done, Failed
+from wholesight.benchmark.plan.protocol import Protocol, draw_up
+from wholesight.benchmark.plan.suite import load_suite
+from wholesight.benchmark.report.lineup import middle_place
+from wholesight.errors import InputError
+from wholesight.recipe import Recipe
+from wholesight.training.module import DivergedError
+
+SUITE = """
+summary: two floors
+question: which?
+reference: floor
+methods: [floor, floor-raw]
+"""
+
+
+@pytest.fixture
+def protocol(tmp_path, tiny_brats) -> Protocol:
+    (tmp_path / "mine.yaml").write_text(SUITE)
+    root = tiny_brats({"train": ["a", "b"], "calibration": ["c"], "test": ["d", "e"]})
+    return draw_up(load_suite(str(tmp_path / "mine.yaml")), [root], device="cpu")
+
+
+@pytest.fixture
+def floor(protocol, tmp_path) -> Cell:
+    return cells_of(protocol, tmp_path / "out")[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_full_disk_ends_the_run_and_not_cell_after_cell(floor, monkeypatch, number):
+    def full(_):
+        raise OSError(number, os.strerror(number), "last.ckpt")
+
+    monkeypatch.setattr(workers, "finish", full)
+    answer = workers._attempt(floor)
+    assert isinstance(answer, workers._Unwritable)
+    assert os.strerror(number) in answer.message
+    assert "--resume" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "x.nii.gz"), "E_INTERNAL"),
+        (DivergedError("Training stopped in epoch 0: kl is not finite."), "E_METHOD"),
+        (InputError("x.nii.gz: no body", code="E_NO_BODY"), "E_NO_BODY"),
+    ],
+)
+def test_what_goes_wrong_in_one_cell_is_its_own(floor, monkeypatch, fault, code):
+    def fail(_):
+        raise fault
+
+    monkeypatch.setattr(workers, "finish", fail)
+    answer = workers._attempt(floor)
+    assert isinstance(answer, Failed)
+    assert answer.code == code
+
+
+def test_a_cell_begins_alike_whatever_its_process_did_before():
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.use_deterministic_algorithms(False)
+        cells._seed_everything(3)
+        assert torch.are_deterministic_algorithms_enabled()
+        first = torch.rand(3)
+        cells._seed_everything(3)
+        assert torch.equal(first, torch.rand(3))
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_seed_draws_weights_and_the_order_of_batches(protocol, tmp_path, monkeypatch, seed):
+    begun = {}
+
+    def spy(recipe, scans, folder, *, seed, **_):
+        begun["weights"], begun["seed"] = recipe.method.state_dict(), seed
+        raise RuntimeError
+
+    monkeypatch.setattr(cells, "fit", spy)
+    quick = replace(protocol.contenders[0], resolved=Recipe.load("quick", ["size=32"]).resolved)
+    (first, *_) = cells_of(protocol, tmp_path / "out")
+    with pytest.raises(RuntimeError):
+        finish(replace(first, contender=quick, seed=seed))
+    own = Recipe.from_dict(quick.resolved, seed=seed).method.state_dict()
+    assert begun["seed"] == seed
+    assert all(torch.equal(begun["weights"][name], weights) for name, weights in own.items())
+
+
+def test_a_cell_is_judged_and_calibrated_as_the_suite_says(floor):
+    finish(replace(floor, alpha=0.2))
+    told = json.loads((floor.folder / "model" / "threshold.json").read_text())
+    assert told["alpha"] == 0.2
+    with pytest.raises(InputError, match="without a mask of its body"):
+        finish(replace(floor, body="given"))
+
+
+def test_pictures_are_kept_of_the_seed_that_is_shown_alone(protocol, tmp_path):
+    three = tuple(replace(each, seeds=(0, 1, 2)) for each in protocol.contenders)
+    suite = protocol.suite.model_copy(update={"seeds": 3})
+    protocol = replace(protocol, contenders=three, suite=suite)
+    every = cells_of(protocol, tmp_path / "out")
+    for each in every:
+        finish(each)
+    (dataset,) = collect(protocol, every, {}).datasets
+    for method in dataset.methods:
+        kept = [len(each.thumbnails) for each in method.evaluations]
+        assert sum(kept) == 2
+        assert kept[middle_place(method)] == 2
+
+
+@pytest.mark.parametrize("text", ["a,b\n1", "epoch,loss\n1,x\n", "epoch,loss\n,2.0\n"])
+def test_a_damaged_history_is_named(tmp_path, text):
+    path = tmp_path / "seed-1" / "model" / "training" / "history.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(
+        InputError, match=r"history\.csv: cannot be read .*Remove the folder .*seed-1 "
+    ):
+        history(path)
+
+
+def test_history_of_a_term_that_starts_later(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss,kl\n1,3.0,\n2,2.0,1.0\n")
+    rows = [{"epoch": 1.0, "loss": 3.0}, {"epoch": 2.0, "loss": 2.0, "kl": 1.0}]
+    assert history(tmp_path / "history.csv") == rows
+    assert history(Path("not-there.csv")) == []
+
+
+def test_time_left(floor):
+    """Four cells alike, two at a time, a minute each; the last one has nobody beside it."""
+    with CellProgress([floor] * 4, before=0, jobs=2, console=None) as progress:
+        assert progress._left() == ""
+        progress.told(floor, Done(0.5, 60.0))
+        assert progress._left() == "2 min left"
+        progress.told(floor, Failed("E_METHOD", "diverged", ""))
+        assert progress._left() == "1 failed, 1 min left"
+        progress.told(floor, Done(0.5, 60.0))
+        assert progress._left() == "1 failed, 1 min left"
+        progress.told(floor, Done(None, 60.0))
+        assert progress._left() == "1 failed"
