@@ -33,12 +33,9 @@ FORMAT_VERSION: Final = 1
 # Slices that go through the network together: bounds the memory, changes no result.
 BATCH: Final = 16
 
-_RECIPE, _WEIGHTS, _THRESHOLD, _RECORD = (
-    "recipe.yaml",
-    "weights.safetensors",
-    "threshold.json",
-    "record.json",
-)
+_RECIPE, _WEIGHTS, _THRESHOLD = "recipe.yaml", "weights.safetensors", "threshold.json"
+# Written last: a folder that has it holds a model.
+RECORD: Final = "record.json"
 
 
 class Segmentation(NamedTuple):
@@ -175,7 +172,7 @@ class Detector:
         write_bytes(folder / _WEIGHTS, weights)
         digest = _digest(recipe, weights)
         record = {"format_version": FORMAT_VERSION, "digest": digest, **self.record}
-        write_json(folder / _RECORD, record)
+        write_json(folder / RECORD, record)
         return replace(self, record=record, digest=digest)
 
     def save_threshold(self, folder: Path) -> None:
@@ -194,12 +191,12 @@ class Detector:
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such model folder. wholesight fit makes one.")
-        record = _read_json(folder, _RECORD)
+        record = _read_json(folder, RECORD)
         version = record.get("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(
                 f"{folder}: written in model format {version}, this wholesight reads "
-                f"{FORMAT_VERSION}. Use the version of wholesight named in its {_RECORD}."
+                f"{FORMAT_VERSION}. Use the version of wholesight named in its {RECORD}."
             )
         content, weights = _read(folder, _RECIPE), _read(folder, _WEIGHTS)
         digest = _digest(content, weights)

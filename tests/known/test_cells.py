@@ -3,22 +3,25 @@
 import errno
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
 from wholesight.benchmark.cells import cell as cells
 from wholesight.benchmark.cells import workers
-from wholesight.benchmark.cells.cell import Cell, cells_of, finish
+from wholesight.benchmark.cells.cell import Cell, can_go_on, cells_of, finish
 from wholesight.benchmark.cells.collect import collect, history
 from wholesight.benchmark.cells.progress import CellProgress
 from wholesight.benchmark.cells.workers import Done, Failed
+from wholesight.benchmark.plan.place import is_finished, unfinished
 from wholesight.benchmark.plan.protocol import Protocol, draw_up
 from wholesight.benchmark.plan.suite import load_suite
 from wholesight.benchmark.report.lineup import middle_place
-from wholesight.errors import InputError
+from wholesight.errors import InputError, Interrupted
 from wholesight.recipe import Recipe
 from wholesight.training.module import DivergedError
 
@@ -101,6 +104,79 @@ def test_a_seed_draws_weights_and_the_order_of_batches(protocol, tmp_path, monke
     own = Recipe.from_dict(quick.resolved, seed=seed).method.state_dict()
     assert begun["seed"] == seed
     assert all(torch.equal(begun["weights"][name], weights) for name, weights in own.items())
+
+
+@pytest.fixture
+def small(protocol, tmp_path) -> Cell:
+    """A cell that trains a small network for three epochs."""
+    changes = ["size=32", "method.network.width=4", "training.batch=4", "training.epochs=3"]
+    quick = replace(protocol.contenders[0], resolved=Recipe.load("quick", changes).resolved)
+    (first, *_) = cells_of(protocol, tmp_path / "out")
+    return replace(first, contender=quick)
+
+
+def digest_of(cell: Cell) -> str:
+    return json.loads((cell.folder / "cell.json").read_text())["digest"]
+
+
+@pytest.mark.slow
+def test_what_is_trained_is_not_trained_again(small, tmp_path, monkeypatch):
+    """Judging failed, then a finished cell was damaged: only judging is done again."""
+    whole = replace(small, folder=tmp_path / "whole")
+    figure = finish(whole)
+    with monkeypatch.context() as broken:
+        broken.setattr(cells, "_judge", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finish(small)
+    assert can_go_on(unfinished(small.folder))
+    monkeypatch.setattr(cells, "fit", lambda *_, **__: pytest.fail("trained again"))
+    assert finish(small) == figure
+    assert digest_of(small) == digest_of(whole)
+    (small.folder / "evaluation.json").write_text("{}")
+    assert not is_finished(small.folder)
+    assert finish(small) == figure
+    assert is_finished(small.folder)
+    assert json.loads((small.folder / "cell.json").read_text())["seconds"]["training"] is None
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on(small, tmp_path, monkeypatch):
+    whole = replace(small, folder=tmp_path / "whole")
+    finish(whole)
+    train = cells.fit
+    stop = CtrlC(1)
+    monkeypatch.setattr(cells, "fit", lambda *a, **k: train(*a, **k, callbacks=[stop]))
+    with pytest.raises(Interrupted):
+        finish(small)
+    asked = []
+    monkeypatch.setattr(
+        cells, "fit", lambda *a, resume, **k: asked.append(resume) or train(*a, resume=resume, **k)
+    )
+    finish(small)
+    assert asked == [True]
+    assert digest_of(small) == digest_of(whole)
+
+
+@pytest.mark.slow
+def test_a_damaged_state_is_trained_from_the_beginning(small, tmp_path):
+    whole = replace(small, folder=tmp_path / "whole")
+    finish(whole)
+    state = unfinished(small.folder) / "model" / "training" / "last.ckpt"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"half a checkpoint")
+    finish(small)
+    assert digest_of(small) == digest_of(whole)
+
+
+class CtrlC(pl.Callback):
+    """Presses Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.current_epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_cell_is_judged_and_calibrated_as_the_suite_says(floor):

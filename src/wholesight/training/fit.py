@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerStatus
 from rich.console import Console
 
-from wholesight.detector import BATCH, Detector, device_name
+from wholesight.detector import BATCH, RECORD, Detector, device_name
 from wholesight.errors import Interrupted, ModelError, UsageError
 from wholesight.io.files import make_folder, write_json
 from wholesight.recipe import Recipe
@@ -95,7 +95,7 @@ def fit(
 
 
 def _require_free(out: Path, *, resume: bool) -> None:
-    if (out / "record.json").exists():
+    if (out / RECORD).exists():
         raise UsageError(
             f"{out}: already holds a finished model. Choose another --out, or delete the folder."
         )

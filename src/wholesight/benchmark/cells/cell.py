@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -22,13 +22,15 @@ from wholesight.benchmark.plan.material import Material
 from wholesight.benchmark.plan.place import cell_folder, is_finished, unfinished, write_facts
 from wholesight.benchmark.plan.protocol import Protocol
 from wholesight.datasets.scans import Scans
-from wholesight.detector import Detector
-from wholesight.errors import OutputError
+from wholesight.detector import RECORD, Detector
+from wholesight.errors import ModelError, OutputError
 from wholesight.io.files import make_folder
 from wholesight.prep.body import BODIES
 from wholesight.recipe import Recipe
-from wholesight.training.fit import fit
+from wholesight.training.fit import CHECKPOINT, fit
 from wholesight.training.record import software, training_data
+
+_MODEL: Final = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +76,13 @@ def cells_of(protocol: Protocol, out: Path) -> list[Cell]:
 def finish(cell: Cell) -> float | None:
     """Train, set the threshold, judge; the cell's folder appears when all of it is there.
 
+    A training that was interrupted goes on after its last full epoch, and a model that is there is
+    not trained again: either way with the weights of an uninterrupted run.
+
     Returns the AUPRC over the set, None where there is none. Raises whatever goes wrong.
     """
     _seed_everything(cell.seed)
-    building = unfinished(cell.folder)
-    shutil.rmtree(building, ignore_errors=True)
-    make_folder(building)
+    building = _begin(cell.folder)
     with warnings.catch_warnings(record=True) as noted:
         # Other kinds speak to programmers.
         warnings.simplefilter("ignore")
@@ -87,20 +90,50 @@ def finish(cell: Cell) -> float | None:
             warnings.simplefilter("default", kind)
         clock = _clock(cell)
         started = clock()
-        trained = _train(cell, building / "model")
-        training_s = clock() - started
-        detector = _calibrate(cell, trained, building / "model")
+        whole = not can_go_on(building)
+        trained = _train(cell, building / _MODEL)
+        training_s = round(clock() - started, 3) if whole else None
+        detector = _calibrate(cell, trained, building / _MODEL)
         evaluation, case_s = _judge(cell, detector)
     stored.save(evaluation, building)
     seconds = {
         "of": "CPU time" if clock is time.process_time else "time passed",
-        "training": round(training_s, 3),
+        "training": training_s,
         "case": round(case_s, 4),
     }
     notes = sorted({str(note.message) for note in noted})
     write_facts(building, _facts(cell, detector) | {"seconds": seconds, "notes": notes})
     _appear(building, cell.folder)
     return evaluation.deployable["set"]["average_precision"]
+
+
+def can_go_on(building: Path) -> bool:
+    """Whether an unfinished cell holds a model, or the state of a training, to go on from."""
+    model = building / _MODEL
+    return _is_trained(model) or (model / "training" / CHECKPOINT).is_file()
+
+
+def _is_trained(model: Path) -> bool:
+    return (model / RECORD).is_file()
+
+
+def _begin(folder: Path) -> Path:
+    """Return the hidden folder in which a cell grows, with what is left of it, if that is of use.
+
+    Of a damaged cell, whose figures are no longer what was written, the model is taken over.
+    """
+    building = unfinished(folder)
+    if not can_go_on(building):
+        shutil.rmtree(building, ignore_errors=True)
+        if folder.is_dir():
+            folder.rename(building)
+    if not can_go_on(building):
+        shutil.rmtree(building, ignore_errors=True)
+    make_folder(building)
+    for path in building.iterdir():
+        if path.is_file():
+            path.unlink()  # figures of an earlier try
+    return building
 
 
 def _facts(cell: Cell, detector: Detector) -> dict[str, Any]:
@@ -128,19 +161,31 @@ def _clock(cell: Cell) -> Callable[[], float]:
     return time.process_time if cell.device == "cpu" else time.monotonic
 
 
-def _train(cell: Cell, folder: Path) -> Detector:
+def _train(cell: Cell, model: Path) -> Detector:
+    """Train, or go on, or load what is trained; what is damaged is trained from the beginning."""
+    try:
+        if not _is_trained(model):
+            _fit(cell, model, resume=(model / "training" / CHECKPOINT).is_file())
+        return Detector.load(model, device=cell.device, with_threshold=False)
+    except ModelError:
+        shutil.rmtree(model)
+        _fit(cell, model, resume=False)
+        return Detector.load(model, device=cell.device)
+
+
+def _fit(cell: Cell, model: Path, *, resume: bool) -> None:
     material = cell.material
     fit(
         Recipe.from_dict(cell.contender.resolved, seed=cell.seed),
         Scans(material.train),
-        folder,
+        model,
         seed=cell.seed,
         device=cell.device,
+        resume=resume,
         record={
             "data": {"layout": material.layout, **training_data(material.files["train"])},
         },
     )
-    return Detector.load(folder, device=cell.device)
 
 
 def _calibrate(cell: Cell, detector: Detector, folder: Path) -> Detector:

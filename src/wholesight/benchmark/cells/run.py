@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from rich.console import Console
 
-from wholesight.benchmark.cells.cell import Cell, cells_of
+from wholesight.benchmark.cells.cell import Cell, can_go_on, cells_of
 from wholesight.benchmark.cells.collect import collect
 from wholesight.benchmark.cells.progress import CellProgress
 from wholesight.benchmark.cells.workers import Ended, Failed, finish_all
@@ -65,7 +65,7 @@ def run_benchmark(
     make_folder(out)
     with _alone(out):
         write_protocol(protocol, out)
-        remove_unfinished(out)
+        remove_unfinished(out, unless=can_go_on)
         cells = cells_of(protocol, out)
         failures = _finish(cells, out, jobs=jobs, console=console)
         done = len(cells) - len(failures)
@@ -99,10 +99,10 @@ def _finish(
         kept = sum(is_finished(cell.folder) for cell in cells)
         raise Interrupted(
             f"Stopped. {kept} of {len(cells)} cells are finished and kept; the same command with "
-            "--resume goes on from there."
+            "--resume goes on from there, trainings after their last full epoch."
         ) from stop
     finally:
-        remove_unfinished(out)
+        remove_unfinished(out, unless=can_go_on)
     return failures
 
 

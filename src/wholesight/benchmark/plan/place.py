@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,10 +61,11 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def remove_unfinished(out: Path) -> None:
-    """Remove what a run that was killed has left of its cells."""
+def remove_unfinished(out: Path, *, unless: Callable[[Path], bool]) -> None:
+    """Remove what a run that was stopped has left of its cells, unless one can go on from it."""
     for folder in (out / CELLS).glob(f"*/*/{_UNFINISHED}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        if not unless(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_room(out: Path, *, resume: bool, again: Sequence[str]) -> None:
