@@ -290,6 +290,7 @@ def test_mistakes(wholesight, tmp_path, line, code, told):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*linear branch:UserWarning")
 def test_the_published_protocol_wants_its_335_subjects(wholesight, heads, tmp_path):
     ended = wholesight("benchmark", "protocol-bmvc2021", "--data", heads, "--out", tmp_path / "out")

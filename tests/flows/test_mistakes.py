@@ -70,6 +70,7 @@ def test_a_damaged_run_json_is_refused(wholesight, heads, maps, tmp_path, change
     assert wholesight("evaluate", damaged, heads, "--out", tmp_path / "r").code == 3
 
 
+@pytest.mark.slow
 def test_the_body_is_that_of_the_maps_unless_another_is_asked_for(
     wholesight, heads, maps, tmp_path
 ):

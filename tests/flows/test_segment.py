@@ -144,6 +144,7 @@ def test_a_manifest_beside_its_images_is_a_data_set(scans):
 # ---------------------------------------------------------------- what outputs are called
 
 
+@pytest.mark.slow
 def test_images_of_one_name_get_the_names_of_their_cases(wholesight, heads, model, tmp_path):
     rows = []
     for number in range(2):

@@ -144,6 +144,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_name_of_its_term(scans, tmp_pa
         )
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_gives_the_same_map(scans, tmp_path):
     short = recipe("training.epochs=1", "prep.intensity=histogram-match")
     fitted = fit(short, scans, tmp_path / "m", seed=5, device="cpu")
@@ -197,6 +198,7 @@ def test_a_stage_that_is_over_is_no_longer_in_the_history(scans, small_recipe, t
     assert not second["critic"]
 
 
+@pytest.mark.slow
 def test_the_history_tells_the_gradient_norms_of_the_rivals(scans, tmp_path):
     fit(recipe(), scans, tmp_path / "m", device="cpu")
     history = (tmp_path / "m" / "training" / "history.csv").read_text()
@@ -205,6 +207,7 @@ def test_the_history_tells_the_gradient_norms_of_the_rivals(scans, tmp_path):
         assert float(row["gradient_constraint"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("override", ["training.betas=[0.0, 0.5]", "training.gradient_clip=1e-6"])
 def test_options_of_the_optimiser_change_the_weights(scans, tmp_path, override):
     short = ["training.epochs=2"]

@@ -8,6 +8,9 @@ from wholesight.datasets.dataset import open_dataset
 from wholesight.errors import UsageError
 from wholesight.io import nifti
 
+# It takes seconds to make.
+pytestmark = pytest.mark.slow
+
 PAPERS_SLICES = slice(73, 83)
 
 

@@ -36,6 +36,7 @@ def test_gradient_norms_of_rivals_that_share_nothing_are_not_told():
     assert gradient_norms({"a": one.sum(), "b": other.sum()}, [one, other]) == {}
 
 
+@pytest.mark.slow
 def test_the_curve_puts_together_what_belongs_together(tmp_path, monkeypatch):
     titles: dict[str, list[str]] = {}
 

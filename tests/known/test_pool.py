@@ -269,6 +269,7 @@ def test_pooling_is_not_averaging() -> None:
     assert ranking.auroc_of(pooled([(dim, truth), (bright, truth)]).steps) == 0.75
 
 
+@pytest.mark.slow
 def test_the_benchmark_at_small_size() -> None:
     """`benchmarks/metrics_scale.py` runs 10^9 voxels; here 10^6, most of them beyond the buffer."""
     path = Path(__file__).parents[2] / "benchmarks" / "metrics_scale.py"

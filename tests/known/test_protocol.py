@@ -276,6 +276,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_data_are_read(tmp_pa
         require_room(tmp_path / "not" / "there", resume=False, again=[])
 
 
+@pytest.mark.slow
 def test_own_data_are_used_again_only_as_they_were_asked_for(tmp_path):
     asked = Stress(kind="phantom-stress", normal=1, volumes_ml=[16], contrasts=[0.5], repeats=1)
     folder = own_data("mine", asked, tmp_path)

@@ -83,6 +83,7 @@ def test_the_worst_order_comes_close_to_the_bound(lesion_first: bool) -> None:
     assert sums[0] - 1e-6 <= reached <= sums[1] + 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.integers(0, 2**32), st.integers(2, 4))
 def test_every_order_within_bins_stays_in_the_bound(seed: int, number: int) -> None:

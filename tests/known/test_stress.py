@@ -144,6 +144,7 @@ class TestGrowth:
             _grow(np.ones(solid.shape), solid, 2)
 
 
+@pytest.mark.slow
 class TestCohort:
     def test_all_contrasts_of_a_volume_have_one_mask(self, cohort):
         digests = hashes(cohort)
