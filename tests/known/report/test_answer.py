@@ -53,9 +53,16 @@ def test_answer_claims_no_more_than_the_interval(pair: Results) -> None:
     sure = spoken(with_comparison(pair, compared(0.01, 0.2, 0.01)))
     assert sure.startswith("detector ranks lesion pixels better than floor & <noise>: AUPRC ")
     assert "95 % interval +0.010 to +0.200" in sure
-    unsure = spoken(with_comparison(pair, compared(-0.01, 0.2, 0.01)))
+    unsure = spoken(with_comparison(pair, compared(-0.01, 0.2, 0.2)))
     assert unsure.startswith("detector cannot be told from floor & <noise> on these subjects")
-    assert "better" not in unsure
+    mixed = spoken(with_comparison(pair, compared(-0.01, 0.2, 0.01)))
+    assert mixed.startswith(
+        "detector is higher than floor & <noise> in most subjects, but not surely so over all "
+        "pixels together: "
+    )
+    lower = spoken(with_comparison(pair, compared(-0.2, 0.01, 0.01, sign=-1)))
+    assert lower.startswith("detector is lower than floor & <noise> in most subjects")
+    assert not any("better" in said or "worse" in said for said in (unsure, mixed, lower))
     small = dataclasses.replace(compared(0.01, 0.2, 0.01), gain=None)
     assert "too few subjects for an interval" in spoken(with_comparison(pair, small))
 

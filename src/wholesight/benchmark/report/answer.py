@@ -103,21 +103,39 @@ def _pair(
     compared = by_headline(dataset, method.name)
     difference = None if compared is None else compared.set_difference
     ours, theirs = (wording.figure(mean_of(each, HEADLINE_METRIC)) for each in (method, reference))
-    said = {
-        "better": " ranks lesion pixels better than ",
-        "worse": " ranks lesion pixels worse than ",
-        "unclear": " cannot be told from ",
+    before, after = {
+        "better": (" ranks lesion pixels better than ", ": "),
+        "worse": (" ranks lesion pixels worse than ", ": "),
+        "unclear": _unclear(compared),
     }[found]
     return [
         Words(method.name, True),
-        Words(said),
+        Words(before),
         Words(reference.name, True),
-        Words(" on these subjects: " if found == "unclear" else ": "),
+        Words(after),
         Words(
             f"AUPRC {ours} against {theirs}, a difference of {wording.signed(difference)} "
             f"({_evidence(compared)})."
         ),
     ]
+
+
+def _unclear(compared: Compared | None) -> tuple[str, str]:
+    """Say what is not clear, in words before and after the reference's name.
+
+    The test asks each subject, the interval all pixels together. Large lesions weigh more in the
+    latter, so a method can be ahead in most subjects and not over the set.
+    """
+    effect = (compared.test.rank_biserial if compared else None) or 0.0
+    if (
+        compared is None
+        or compared.holm_p is None
+        or compared.holm_p >= wording.LEVEL
+        or not effect
+    ):
+        return " cannot be told from ", " on these subjects: "
+    ahead = "higher" if effect > 0 else "lower"
+    return f" is {ahead} than ", " in most subjects, but not surely so over all pixels together: "
 
 
 def _evidence(compared: Compared | None) -> str:
