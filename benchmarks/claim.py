@@ -1,10 +1,11 @@
-"""Measure the paper's claim on real tumours: what the constraint adds to Grad-CAM.
+"""Look at the claim's maps in three ways: is it the constraint, or only a sign or a scale?
 
-    python benchmarks/claim.py [--seeds 3] [--out out/claim]
+    python benchmarks/claim.py [--seeds 3] [--out out/claim-maps]
 
-Trains `quick` and `vae` (the same network and budget without the constraint) on lgg-flair, judges
-them and the intensity floor on its validation patients, and prints the table of the README. Prints
-the paired difference per seed. Everything in the table is measured by this run.
+The suite `claim` judges the maps of `quick` and `vae` as shipped. Without a constraint the sign of the
+score that Grad-CAM explains is arbitrary, and both recipes divide a map by its median in the body. So
+this trains the same networks on lgg-flair and judges each map as shipped, as it is, and negated, on
+the validation patients, beside the intensity floor. Prints the difference per seed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def main() -> None:
     """Train, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("out/claim"))
+    parser.add_argument("--out", type=Path, default=Path("out/claim-maps"))
     arguments = parser.parse_args()
     data = open_lgg()
     rows: Rows = {(name, how): [] for name in RECIPES for how in MAPS}
