@@ -1,11 +1,11 @@
-"""Look at the claim's maps in three ways: is it the constraint, or only a sign or a scale?
+"""Look at the claim's maps in three ways, lest it be a matter of sign or scale.
 
     python benchmarks/claim.py [--seeds 3] [--out out/claim-maps]
 
-The suite `claim` judges the maps of `quick` and `vae` as shipped. Without a constraint the sign of the
-score that Grad-CAM explains is arbitrary, and both recipes divide a map by its median in the body. So
-this trains the same networks on lgg-flair and judges each map as shipped, as it is, and negated, on
-the validation patients, beside the intensity floor. Prints the difference per seed.
+The suite `claim` judges the maps of `quick` and `vae` as shipped. Without a constraint the sign of
+the score that Grad-CAM explains is arbitrary, and both recipes divide a map by its median in the
+body. So this trains the same networks on lgg-flair and judges each map as shipped, as it is, and
+negated, on the validation patients, beside the intensity floor. Prints the difference per seed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Cells: what a process makes of a fault, what is kept in memory, and the time that is left."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -10,9 +11,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
+from rich.console import Console
 
 from wholesight.benchmark.cells import cell as cells
-from wholesight.benchmark.cells import workers
+from wholesight.benchmark.cells import progress, workers
 from wholesight.benchmark.cells.cell import Cell, can_go_on, cells_of, finish
 from wholesight.benchmark.cells.collect import collect, history
 from wholesight.benchmark.cells.progress import CellProgress
@@ -219,15 +221,74 @@ def test_history_of_a_term_that_starts_later(tmp_path):
     assert history(Path("not-there.csv")) == []
 
 
-def test_time_left(floor):
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """What the progress takes for the time, in seconds."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_time_left(floor, clock):
     """Four cells alike, two at a time, a minute each; the last one has nobody beside it."""
-    with CellProgress([floor] * 4, before=0, jobs=2, console=None) as progress:
-        assert progress._left() == ""
-        progress.told(floor, Done(0.5, 60.0))
-        assert progress._left() == "2 min left"
-        progress.told(floor, Failed("E_METHOD", "diverged", ""))
-        assert progress._left() == "1 failed, 1 min left"
-        progress.told(floor, Done(0.5, 60.0))
-        assert progress._left() == "1 failed, 1 min left"
-        progress.told(floor, Done(None, 60.0))
-        assert progress._left() == "1 failed"
+    with CellProgress([floor] * 4, before=0, jobs=2, console=None) as seen:
+        assert seen._left() == ""
+        seen.told(floor, Done(0.5, 60.0))
+        assert seen._left() == "2 min left"
+        seen.told(floor, Failed("E_METHOD", "diverged", ""))
+        assert seen._left() == "1 failed, 1 min left"
+        seen.told(floor, Done(0.5, 60.0))
+        assert seen._left() == "1 failed, 1 min left"
+        seen.told(floor, Done(None, 60.0))
+        assert seen._left() == "1 failed"
+
+
+def lines_of(cell: Cell, *, terminal: bool) -> list[str]:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, no_color=True)
+    seen = CellProgress([cell] * 3, before=1, jobs=1, console=console)
+    for ended in (Done(0.539, 161.0), Failed("E_METHOD", "diverged", ""), Done(None, 161.0)):
+        seen.told(cell, ended)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_a_plain_line_says_how_much_time_is_left(floor, clock):
+    assert lines_of(floor, terminal=False) == [
+        f"2/4  {floor.name}  AUPRC 0.539  161 s  about 6 min left",
+        f"3/4  {floor.name}  FAILED, E_METHOD: diverged  about 3 min left",
+        f"4/4  {floor.name}  AUPRC none  161 s",
+    ]
+    assert not any("left" in line for line in lines_of(floor, terminal=True))
+
+
+def test_the_bar_counts_down_between_two_cells(floor, clock):
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    seen = CellProgress([floor] * 3, before=0, jobs=1, console=console)
+    seen.told(floor, Done(0.5, 300.0))
+
+    def drawn() -> str:
+        console.print(seen.bar.get_renderable())
+        return console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+
+    assert "10 min left" in drawn()
+    clock[0] = 240.0
+    assert "6 min left" in drawn()
+    clock[0] = 9000.0
+    assert " 1 min left" in drawn()
+
+
+def test_warnings_and_the_clock_of_a_cell_reach_its_method(protocol, tmp_path):
+    three = tuple(replace(each, seeds=(0, 1, 2)) for each in protocol.contenders)
+    suite = protocol.suite.model_copy(update={"seeds": 3})
+    protocol = replace(protocol, contenders=three, suite=suite)
+    every = cells_of(protocol, tmp_path / "out")
+    for each in every:
+        finish(each)
+    noted = [["barrier is\n linear"], ["barrier is linear", "few slices"], []]
+    own = [each for each in every if each.contender is three[0]]
+    for each, notes in zip(own, noted, strict=True):
+        path = each.folder / "cell.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": notes}))
+    first, other = collect(protocol, every, {}).datasets[0].methods
+    assert first.notes == ["barrier is linear", "few slices"]
+    assert other.notes == []
+    assert first.clocks == other.clocks == ["CPU time"]

@@ -63,6 +63,8 @@ class MethodResult:
     histories : per seed the rows of history.csv, no rows when nothing is trained.
     training_s, case_s : per seed, seconds of training and seconds per case; None unknown.
         These three may be empty altogether.
+    clocks : what these seconds are, each once: "CPU time", "time passed"; none unknown.
+    notes : warnings while it was trained, calibrated and judged, each once.
     failures : the seeds that failed.
     figures : {metric: figure over the set, inside the body}. This and the next two are empty until
         `summarise` has filled them in, and stay empty for a method without evaluations.
@@ -79,6 +81,8 @@ class MethodResult:
     histories: Sequence[Sequence[Mapping[str, float]]] = ()
     training_s: Sequence[float | None] = ()
     case_s: Sequence[float | None] = ()
+    clocks: Sequence[str] = ()
+    notes: Sequence[str] = ()
     failures: Sequence[Failure] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     all_pixels: Mapping[str, Figure] = field(default_factory=dict)

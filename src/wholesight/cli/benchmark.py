@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Device, DeviceName, Modality
+from wholesight.cli.options import Device, DeviceName, JudgedSubset, Modality, require_judging
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wholesight.benchmark.cells.run import Outcome
     from wholesight.benchmark.plan.suite import Stress, Suite
 
-_JUDGING = ("validation", "test")
 _MOST_JOBS = 4
 
 
@@ -33,10 +32,7 @@ def benchmark(
         list[Path] | None,
         typer.Option("--data", metavar="DATA", help="A data set. May be repeated."),
     ] = None,
-    subset: Annotated[
-        str | None,
-        typer.Option(help="Split to judge on: validation or test; else test where there is one."),
-    ] = None,
+    subset: JudgedSubset = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trainings of every method; else as the suite says.")
     ] = None,
@@ -44,7 +40,8 @@ def benchmark(
         bool, typer.Option("--resume", help="Finish what is missing in DIR.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Cells at a time, one thread each.")
+        int | None,
+        typer.Option(min=1, help="Cells at a time, one thread each; else a core each, at most 4."),
     ] = None,
     device: Device = DeviceName.auto,
     modality: Modality = None,
@@ -95,13 +92,9 @@ def _as_asked(
 
 
 def _subset(suite: Suite, asked: str | None) -> str | None:
-    from wholesight.errors import UsageError, nearest
+    from wholesight.errors import UsageError
 
-    if asked is not None and asked not in _JUDGING:
-        raise UsageError(
-            f"--subset {asked}: methods are judged on subjects that served neither the training "
-            f"nor the threshold. {nearest(asked, _JUDGING)}"
-        )
+    require_judging(asked)
     if suite.split and asked == "validation":
         raise UsageError(
             f"--subset {asked}: suite {suite.name} splits the data itself, and judges on test."

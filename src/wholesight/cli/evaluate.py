@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wholesight.cli.options import Alpha, Data, Modality, Out
+from wholesight.cli.options import Alpha, Data, JudgedSubset, Modality, Out, require_judging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from wholesight.benchmark.judge.predictions import Judged
+    from wholesight.benchmark.plan.suite import Suite
     from wholesight.benchmark.results import DataSetResult, Figure, MethodResult
-    from wholesight.datasets import DataSet
+    from wholesight.datasets import Case
     from wholesight.detector import Detector
 
 _FLOOR = "intensity floor"
@@ -29,7 +30,6 @@ _PRINTED = {
     "flagged_share": "normal flagged",
     "best_dice": "best Dice (oracle)",
 }
-_JUDGING = ("validation", "test")
 
 
 class BodyName(StrEnum):
@@ -50,69 +50,110 @@ def evaluate(
     ],
     data: Data,
     out: Out,
-    subset: Annotated[str, typer.Option(help="Split to judge on: validation or test.")] = "test",
+    subset: JudgedSubset = None,
     body: Annotated[
         BodyName | None,
         typer.Option(help="Which pixels count; without it as the maps' model did, else nonzero."),
     ] = None,
     alpha: Alpha = 0.05,
     modality: Modality = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Judge as this suite of benchmark does: its split, slices, exclusions and body.",
+        ),
+    ] = None,
 ) -> None:
     """Judge anyone's maps and masks against the data set's truth, beside the intensity floor.
 
     Files are called as the cases are: x_anomaly.nii.gz is the map of case x (higher = odder),
     x_mask.nii.gz its mask; a plain x.nii.gz is either. alpha is that of the intensity floor's
-    threshold, unless PREDICTIONS says which one it used.
+    threshold, unless PREDICTIONS or the suite says which one.
     """
-    _require_unseen(subset)
+    require_judging(subset)
     from wholesight.cli.speech import console
     from wholesight.datasets import open_dataset
 
-    found = open_dataset(data, modality=modality)
-    cases = found.subset(subset)
     _require_folder(predictions)
+    _require_new(out)
+    terms = _terms(suite, subset)
+    found = open_dataset(data, modality=modality or (terms.modality if terms else None))
     from wholesight.benchmark.judge.predictions import Judged, floor, floor_recipe
+    from wholesight.benchmark.plan.material import parts_of
     from wholesight.benchmark.report.write import write_report
     from wholesight.benchmark.results import Results, summarise
     from wholesight.cohort.ledger import read_run
 
     facts = read_run(predictions) or {}
-    recipe = floor_recipe(body.value if body else facts.get("body") or "nonzero")
-    judged = Judged(cases, recipe.prep.body)
-    name = facts.get("recipe") or predictions.resolve().name
-    if name == _FLOOR:
-        name = f"{name}, maps"
-    used = facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
-    detector = floor(_normals(found), rule=used["rule"], alpha=used["alpha"], recipe=recipe)
-    methods = [_theirs(name, judged, predictions, facts), _beside(judged, detector)]
+    parts = parts_of(found, terms, subset=subset or (terms.subset if terms else None))
+    rule = terms.body if terms else facts.get("body")
+    recipe = floor_recipe(body.value if body else rule or "nonzero")
+    least = terms.exclude.min_lesion_share if terms else 0.0
+    judged = Judged(parts.judged, recipe.prep.body, min_lesion_share=least)
+    own = {"rule": terms.rule, "alpha": terms.alpha} if terms else None
+    used = own or facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
+    detector = floor(
+        _normals(parts.calibration), rule=used["rule"], alpha=used["alpha"], recipe=recipe
+    )
+    methods = [_theirs(judged, predictions, facts), _beside(judged, detector)]
     summary = summarise(
         data.resolve().name,
         methods,
-        subset=subset,
+        subset=parts.subset,
         reference=methods[1].name,
-        facts=_told(facts, data, subset, recipe.resolved["prep"]["body"]["kind"]),
+        exclusions=judged.excluded,
+        facts=_told(facts, data, parts.subset, recipe.resolved["prep"]["body"]["kind"], terms),
     )
     said = _said(summary, judged, facts, detector)
-    results = Results(f"{name} on {summary.name}, {subset}", "", [summary], said)
+    name = methods[0].name
+    results = Results(f"{name} on {summary.name}, {parts.subset}", "", [summary], said)
     report = write_report(results, out)
     console().print(_table(summary.methods))
+    for note in _notes(summary):
+        console().print(f"note: {note}", soft_wrap=True)
     console().print(f"Report: {report}", soft_wrap=True)
 
 
-def _theirs(name: str, judged: Judged, predictions: Path, facts: dict[str, Any]) -> MethodResult:
-    """Judge the maps as they came; where a recipe made them, its own words say what they are."""
+def _terms(name: str | None, subset: str | None) -> Suite | None:
+    """Return the suite whose terms hold, None where none was named."""
+    if name is None:
+        return None
+    from wholesight.benchmark.plan.suite import load_suite
+    from wholesight.errors import UsageError
+
+    suite = load_suite(name)
+    if suite.split and subset == "validation":
+        raise UsageError(
+            f"--subset {subset}: suite {suite.name} splits the data itself, and judges on test."
+        )
+    return suite
+
+
+def _theirs(judged: Judged, predictions: Path, facts: dict[str, Any]) -> MethodResult:
+    """Judge the maps as they came."""
     from wholesight.benchmark.judge.evaluate import evaluate as judge
     from wholesight.benchmark.results import MethodResult
 
-    found = judge(name, judged.score_files(predictions), threshold_note=_note(facts))
+    name = facts.get("recipe") or predictions.resolve().name
+    if name == _FLOOR:
+        name = f"{name}, maps"
     return MethodResult(
         name=name,
         summary=f"maps in {predictions.resolve().name}",
         citation="",
-        trained="recipe" in facts,
+        trained=_is_trained(facts.get("recipe")),
         seeds=[0],
-        evaluations=[found],
+        evaluations=[judge(name, judged.score_files(predictions), threshold_note=_note(facts))],
     )
+
+
+def _is_trained(recipe: str | None) -> bool:
+    """Whether a network was trained for it; of other tools and recipes we suppose so."""
+    from wholesight.recipe import Recipe
+    from wholesight.recipe_file import shipped
+
+    return recipe not in shipped() or Recipe.load(recipe).method.trainable
 
 
 def _beside(judged: Judged, detector: Detector) -> MethodResult:
@@ -136,17 +177,6 @@ def _beside(judged: Judged, detector: Detector) -> MethodResult:
     )
 
 
-def _require_unseen(subset: str) -> None:
-    """Refuse to judge on subjects that the model or its threshold has seen."""
-    from wholesight.errors import UsageError, nearest
-
-    if subset not in _JUDGING:
-        raise UsageError(
-            f"--subset {subset}: maps are judged on subjects that served neither the training nor "
-            f"the threshold. {nearest(subset, _JUDGING)}"
-        )
-
-
 def _require_folder(predictions: Path) -> None:
     from wholesight.errors import InputError
 
@@ -154,11 +184,21 @@ def _require_folder(predictions: Path) -> None:
         raise InputError(f"{predictions}: no such folder of maps.", code="E_NOT_FOUND")
 
 
-def _normals(found: DataSet) -> Any:
-    """Return (subject, scan) of the calibration split, None without one."""
+def _require_new(out: Path) -> None:
+    """Refuse a folder that holds something: another report, or a benchmark, would be lost."""
+    from wholesight.errors import UsageError
+
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(
+            f"{out}: is there already, and nothing is written over. Choose another --out, or "
+            "remove it first."
+        )
+
+
+def _normals(cases: Sequence[Case]) -> Any:
+    """Return (subject, scan) of calibration cases, None without one."""
     from wholesight.datasets.scans import Scans
 
-    cases = [case for case in found.cases if case.split == "calibration"]
     return zip((case.subject for case in cases), Scans(cases), strict=True) if cases else None
 
 
@@ -167,12 +207,31 @@ def _note(facts: dict[str, Any]) -> str:
     return threshold["statement"] if threshold else "as these masks came; how is not recorded"
 
 
-def _told(facts: dict[str, Any], data: Path, subset: str, body: str) -> dict[str, str]:
+def _notes(summary: DataSetResult) -> list[str]:
+    """Say what a figure that is missing in the table wants."""
+    theirs, floor = (method.evaluations[0] for method in summary.methods)
+    notes = []
+    if not theirs.pr.x.size and theirs.counts["lesion_voxels_inside"]:
+        notes.append(f"{theirs.name}: masks alone (0 and 1), so nothing is ranked.")
+    if theirs.operating_point is None:
+        notes.append(f"{theirs.name}: maps alone, so there is no mask to judge.")
+    if floor.operating_point is None:
+        notes.append("no calibration subjects in this data set, so the floor has no threshold.")
+    return notes
+
+
+def _told(
+    facts: dict[str, Any], data: Path, subset: str, body: str, suite: Suite | None
+) -> dict[str, str]:
     told = {
         "data": data.resolve().name,
         "subset": subset,
         "body": f"the case's own mask where it has one, else by the rule {body}",
     }
+    if suite:
+        told["terms"] = f"those of suite {suite.name}: {suite.summary}"
+        if suite.slices:
+            told["slices"] = f"{suite.slices[0]} to {suite.slices[1]}, counted from 0"
     for name in ("recipe", "model", "wholesight", "started"):
         if name in facts:
             told[name] = str(facts[name])

@@ -30,6 +30,26 @@ Device = Annotated[
 Subset = Annotated[
     str, typer.Option(help="Split of a data set: train, calibration, validation, test or all.")
 ]
+_JUDGING = ("validation", "test")
+JudgedSubset = Annotated[
+    str | None,
+    typer.Option(
+        "--subset", help="Split to judge on: validation or test; else test where there is one."
+    ),
+]
+
+
+def require_judging(subset: str | None) -> None:
+    """Refuse to judge on subjects that a model or its threshold has seen."""
+    from wholesight.errors import UsageError, nearest
+
+    if subset is not None and subset not in _JUDGING:
+        raise UsageError(
+            f"--subset {subset}: methods are judged on subjects that served neither the training "
+            f"nor the threshold. {nearest(subset, _JUDGING)}"
+        )
+
+
 Seed = Annotated[
     int,
     # The range that every random generator takes.

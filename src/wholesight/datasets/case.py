@@ -73,8 +73,22 @@ class Case:
             faults.append(_too_few(image, self.image, self.slices))
         if image is None or faults:
             return None, faults
-        scan = Scan(image=image, inside=inside, abnormal=mask)
-        return (_between(scan, *self.slices) if self.slices else scan), []
+        return Scan(
+            image=part_of(image, self.slices),
+            inside=inside and part_of(inside, self.slices),
+            abnormal=mask and part_of(mask, self.slices),
+        ), []
+
+
+def part_of(volume: Volume, slices: tuple[int, int] | None) -> Volume:
+    """Return the axial slices from first to last, all without any; voxels keep their place."""
+    if slices is None:
+        return volume
+    axis, (first, last) = axial_axis(volume.affine), slices
+    affine = volume.affine.copy()
+    affine[:3, 3] += first * affine[:3, axis]
+    # The header speaks of the whole image.
+    return Volume(np.take(volume.voxels, range(first, last + 1), axis), affine, volume.name)
 
 
 def _attempt(
@@ -103,22 +117,4 @@ def _too_few(image: Volume, path: Path, slices: tuple[int, int]) -> InputError:
         f"{path}: has {there} axial slices, and {slices[0]} to {slices[1]} (counted from 0) are to "
         "be read. Use the image on its original grid, or name other slices.",
         code="E_SLICES",
-    )
-
-
-def _between(scan: Scan, first: int, last: int) -> Scan:
-    """Return the axial slices from first to last; every voxel keeps its place in the world."""
-    axis = axial_axis(scan.image.affine)
-
-    def cropped(volume: Volume) -> Volume:
-        affine = volume.affine.copy()
-        affine[:3, 3] += first * affine[:3, axis]
-        voxels = np.take(volume.voxels, range(first, last + 1), axis)
-        # The header speaks of the whole image.
-        return Volume(voxels, affine, volume.name)
-
-    return Scan(
-        image=cropped(scan.image),
-        inside=scan.inside and cropped(scan.inside),
-        abnormal=scan.abnormal and cropped(scan.abnormal),
     )

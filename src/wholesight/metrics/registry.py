@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -31,6 +31,7 @@ from wholesight.metrics.tally import Sums
 
 Kind = Literal["ranking", "deployable", "oracle"]
 _NAN = float("nan")
+Counts = TypeVar("Counts")
 
 # What two careful readers of a border may differ by.
 SURFACE_TOLERANCE_MM = 2.0
@@ -74,42 +75,32 @@ class Metric:
         return float(self.of_case(seen))
 
 
-def _by_steps(
-    figure: Callable[[Steps], np.ndarray],
+def _by(
+    read: Callable[[Seen | Sums], Counts | None], figure: Callable[[Counts], np.ndarray]
 ) -> tuple[Callable[[Seen], float], Callable[[Sums], np.ndarray]]:
-    """Give a figure of steps its two forms, of a case and of a set."""
+    """Give a figure of counts its two forms, of a case and of a set; undefined without counts."""
 
     def of_case(seen: Seen) -> float:
-        return _NAN if seen.steps is None else float(figure(seen.steps))
+        counts = read(seen)
+        return _NAN if counts is None else float(figure(counts))
 
     def of_set(sums: Sums) -> np.ndarray:
-        return _undefined(sums) if sums.steps is None else figure(sums.steps)
+        counts = read(sums)
+        return _undefined(sums) if counts is None else figure(counts)
 
     return of_case, of_set
 
 
-def _by_overlap(
-    figure: Callable[[np.ndarray], np.ndarray],
-) -> tuple[Callable[[Seen], float], Callable[[Sums], np.ndarray]]:
-    def of_case(seen: Seen) -> float:
-        return _NAN if seen.overlap is None else float(figure(seen.overlap))
-
-    def of_set(sums: Sums) -> np.ndarray:
-        return _undefined(sums) if sums.overlap is None else figure(sums.overlap)
-
-    return of_case, of_set
+def _steps(counted: Seen | Sums) -> Steps | None:
+    return counted.steps
 
 
-def _by_lesions(
-    figure: Callable[[np.ndarray], np.ndarray],
-) -> tuple[Callable[[Seen], float], Callable[[Sums], np.ndarray]]:
-    def of_case(seen: Seen) -> float:
-        return _NAN if seen.lesions is None else float(figure(np.array(seen.lesions)))
+def _overlap(counted: Seen | Sums) -> np.ndarray | None:
+    return counted.overlap
 
-    def of_set(sums: Sums) -> np.ndarray:
-        return _undefined(sums) if sums.lesions is None else figure(sums.lesions)
 
-    return of_case, of_set
+def _lesions(counted: Seen | Sums) -> np.ndarray | None:
+    return None if counted.lesions is None else np.asarray(counted.lesions)
 
 
 def _by_regions(
@@ -187,13 +178,13 @@ def _case_auroc(sums: Sums) -> Float[np.ndarray, " r"]:
 
 
 METRICS: dict[str, Metric] = {
-    "auroc": Metric("AUROC", "ranking", *_by_steps(auroc_of), pixelwise=True),
+    "auroc": Metric("AUROC", "ranking", *_by(_steps, auroc_of), pixelwise=True),
     # A map that is wrong everywhere still flags the lesion at its lowest threshold.
     "average_precision": Metric(
-        "AUPRC", "ranking", *_by_steps(average_precision_of), pixelwise=True, worst=None
+        "AUPRC", "ranking", *_by(_steps, average_precision_of), pixelwise=True, worst=None
     ),
     "pr_trapezoid": Metric(
-        "AUPRC, trapezoid", "ranking", *_by_steps(trapezoid_of), pixelwise=True, worst=None
+        "AUPRC, trapezoid", "ranking", *_by(_steps, trapezoid_of), pixelwise=True, worst=None
     ),
     "aupro_30": Metric("AUPRO, 30 %", "ranking", *_by_regions(0.3)),
     "aupro_5": Metric("AUPRO, 5 %", "ranking", *_by_regions(0.05)),
@@ -201,31 +192,31 @@ METRICS: dict[str, Metric] = {
     "dice": Metric(
         "Dice",
         "deployable",
-        *_by_overlap(overlap.dice_of),
+        *_by(_overlap, overlap.dice_of),
         pixelwise=True,
         without_lesion=(_NAN, 0.0),
     ),
     "iou": Metric(
         "IoU",
         "deployable",
-        *_by_overlap(overlap.iou_of),
+        *_by(_overlap, overlap.iou_of),
         pixelwise=True,
         without_lesion=(_NAN, 0.0),
     ),
     "sensitivity": Metric(
-        "Sensitivity", "deployable", *_by_overlap(overlap.sensitivity_of), pixelwise=True
+        "Sensitivity", "deployable", *_by(_overlap, overlap.sensitivity_of), pixelwise=True
     ),
     "precision": Metric(
         "Precision",
         "deployable",
-        *_by_overlap(overlap.precision_of),
+        *_by(_overlap, overlap.precision_of),
         pixelwise=True,
         without_lesion=(_NAN, 0.0),
     ),
     "flagged_share": Metric(
         "Normal tissue flagged",
         "deployable",
-        *_by_overlap(overlap.flagged_share_of),
+        *_by(_overlap, overlap.flagged_share_of),
         best="lowest",
         pixelwise=True,
         perfect=0.0,
@@ -242,21 +233,21 @@ METRICS: dict[str, Metric] = {
         without_lesion=(0.0, 1.0),
     ),
     "lesion_sensitivity": Metric(
-        "Lesion sensitivity", "deployable", *_by_lesions(lesion_sensitivity)
+        "Lesion sensitivity", "deployable", *_by(_lesions, lesion_sensitivity)
     ),
     "lesion_precision": Metric(
         "Lesion precision",
         "deployable",
-        *_by_lesions(lesion_precision),
+        *_by(_lesions, lesion_precision),
         without_lesion=(_NAN, 0.0),
     ),
     "lesion_f1": Metric(
-        "Lesion F1", "deployable", *_by_lesions(lesion_f1), without_lesion=(_NAN, 0.0)
+        "Lesion F1", "deployable", *_by(_lesions, lesion_f1), without_lesion=(_NAN, 0.0)
     ),
     "false_lesions": Metric(
         "False lesions",
         "deployable",
-        _by_lesions(_false_lesions)[0],
+        _by(_lesions, _false_lesions)[0],
         _false_lesions_of_set,
         unit="per scan",
         best="lowest",
@@ -292,7 +283,7 @@ METRICS: dict[str, Metric] = {
         without_lesion=(0.0, None),
     ),
     "best_dice": Metric(
-        "Best Dice", "oracle", *_by_steps(best_dice_of), pixelwise=True, worst=None
+        "Best Dice", "oracle", *_by(_steps, best_dice_of), pixelwise=True, worst=None
     ),
     "lesion_sensitivity_at_1": Metric(
         "Lesion sensitivity at 1 false lesion per scan",

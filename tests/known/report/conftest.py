@@ -26,11 +26,17 @@ SUBJECTS = 6
 
 
 def heads(
-    *, noise: float, seed: int = 0, masked: bool = True, mapped: bool = True, normals: int = 2
+    *,
+    noise: float,
+    seed: int = 0,
+    masked: bool = True,
+    mapped: bool = True,
+    normals: int = 2,
+    subjects: int = SUBJECTS,
 ) -> Iterator[Scored]:
     """Draw lesions that grow from head to head, darker in every other; the first are normal."""
     rng = np.random.default_rng(seed)
-    for number in range(SUBJECTS):
+    for number in range(subjects):
         body, truth = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
         body[1:19, 1:23] = True
         if number >= normals:
@@ -114,6 +120,14 @@ def many() -> Results:
     second = dataset("stress", [ill, methods[3], methods[-1]][1:], design=design)
     third = dataset("ill only", [ill])
     return Results("Many", "Which?", [first, second, third], (), {"suite": "methods"})
+
+
+@pytest.fixture(scope="session")
+def few() -> Results:
+    """Four subjects, too few for intervals: a method of two seeds, and the floor beside it."""
+    twice = [judge("twice", noise=0.3, seed=s, subjects=4) for s in range(2)]
+    floor = method("floor", [judge("floor", noise=2.0, subjects=4)], trained=False)
+    return Results("Few", "", [dataset("heads", [method("twice", twice), floor])])
 
 
 class Page(HTMLParser):

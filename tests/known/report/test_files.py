@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from wholesight.benchmark.report import tables
-from wholesight.benchmark.results import Results
+from wholesight.benchmark.results import DataSetResult, Results
 from wholesight.metrics.registry import METRICS
 
 SUBJECTS = 6
@@ -45,6 +45,27 @@ def test_json_of_several_data_sets_names_them(written: dict[str, Path]) -> None:
     assert {f["method"] for f in content["failures"]["heads"]} == {"two-seeds", "gone"}
     assert content["exclusions"]["heads"] == [{"case": "head_9", "reason": "0.01 % lesion"}]
     assert len(content["cases"]["heads"]) == (22 * 3 + 2 + 3) * SUBJECTS
+
+
+def test_json_has_strata_and_ranking_errors_by_method_and_seed(
+    pair: Results, many: Results, written: dict[str, Path]
+) -> None:
+    content = json.loads((written["pair"].parent / "metrics.json").read_text())
+    for method in pair.datasets[0].methods:
+        (own,) = method.evaluations
+        assert set(own.strata) == {"lesion size", "contrast", "site"}
+        assert content["strata"][method.name] == own.strata
+        assert content["ranking_error"][method.name] == own.ranking_error
+    content = json.loads((written["many"].parent / "metrics.json").read_text())
+    for method in many.datasets[0].methods:
+        strata = [each.strata for each in method.evaluations]
+        errors = [each.ranking_error for each in method.evaluations]
+        for part, expected in (("strata", strata), ("ranking_error", errors)):
+            found = content[part]["heads"].get(method.name)
+            seeds = [found] if len(expected) == 1 else list((found or {}).values())
+            assert seeds == expected
+            if len(expected) > 1:
+                assert list(found) == [str(seed) for seed in method.seeds]
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -132,6 +153,19 @@ def test_tables_can_be_read_on_their_own(written: dict[str, Path]) -> None:
         "the lowest and highest AUPRC among them",
     ):
         assert said in caption
+
+
+def test_tables_speak_of_intervals_only_where_there_are_any(
+    few: Results, bodiless: DataSetResult, written: dict[str, Path]
+) -> None:
+    for write in (tables.table_md, tables.table_tex):
+        said = write(few)
+        assert "No intervals: they need five subjects." in said
+        assert "95" not in said
+        assert "No intervals: they need five" in write(Results("Nothing", "", [bodiless]))
+    assert "In brackets: 95 % intervals" in (written["many"].parent / "table.md").read_text()
+    assert "In small print: 95" in (written["many"].parent / "table.tex").read_text()
+    assert "No intervals" not in (written["pair"].parent / "table.md").read_text()
 
 
 def test_json_says_what_each_method_is(written: dict[str, Path]) -> None:

@@ -162,6 +162,65 @@ def test_methods_and_thresholds_are_told_once(
     assert ".." not in said.replace("...", "")
 
 
+def test_the_page_speaks_of_intervals_only_where_there_are_any(
+    few: Results,
+    tmp_path: Path,
+    written: dict[str, Path],
+    read_page: Callable[[Path], Any],
+) -> None:
+    read = read_page(write_report(few, tmp_path / "one")).text
+    said = read.partition("What was done")[0]
+    shown, _, explained = read.rpartition("How sure.")
+    assert shown.count("o intervals: they need five subjects") == 3  # cards, headline, figures
+    assert "95\xa0%" not in shown
+    assert "its interval, on an axis" not in shown
+    assert "under five subjects there is none" in explained
+    twice = [few.datasets[0], dataclasses.replace(few.datasets[0], name="again")]
+    page = write_report(dataclasses.replace(few, datasets=twice), tmp_path / "two")
+    said = read_page(page).text.partition("Best mean first")[0]
+    assert said.endswith("mean over seeds; no intervals: they need five subjects. ")
+    for which in ("pair", "many"):
+        said = read_page(written[which]).text
+        assert "In small print: 95 % intervals, subjects resampled" in said
+        assert "Under AUPRC: its interval, on an axis" in said
+    assert "in small print the 95 % interval" in said
+
+
+def test_seeds_are_counted_where_they_are_explained(
+    few: Results, written: dict[str, Path], tmp_path: Path, read_page: Callable[[Path], Any]
+) -> None:
+    said = read_page(write_report(few, tmp_path)).text
+    assert "; “2 seeds” are the lowest and highest of the same" in said
+    assert "“3 seeds”" not in said
+    said = read_page(written["many"]).text
+    # Of three data sets the last has a single seed.
+    assert said.count("“2 seeds” and “3 seeds” are the lowest") == 1
+    assert said.count("; “3 seeds” are the lowest") == 1
+    assert "seeds” are" not in read_page(written["pair"]).text
+
+
+def test_warnings_of_training_and_the_clock_are_told(
+    few: Results, tmp_path: Path, read_page: Callable[[Path], Any]
+) -> None:
+    (found,) = few.datasets
+    noted = dataclasses.replace(
+        found.methods[0],
+        training_s=[60.0, 180.0],
+        case_s=[0.5, 0.5],
+        clocks=["CPU time"],
+        notes=["the <barrier> never left its linear branch"],
+    )
+    sets = [dataclasses.replace(found, methods=[noted, found.methods[1]])]
+    other = dataclasses.replace(noted, clocks=["time passed"], notes=[*noted.notes, "Few slices."])
+    sets += [dataclasses.replace(sets[0], name="again", methods=[other, found.methods[1]])]
+    one = read_page(write_report(dataclasses.replace(few, datasets=sets[:1]), tmp_path / "1")).text
+    assert "Training took 2.0 min (CPU time). A map takes 0.50 s a case (CPU time)." in one
+    both = read_page(write_report(dataclasses.replace(few, datasets=sets), tmp_path / "2")).text
+    assert "Training took 2.0 min (CPU time and time passed)." in both
+    assert both.count("Note. The <barrier> never left its linear branch. Note. Few slices.") == 1
+    assert both.count("Note.") == 2
+
+
 def test_a_mean_over_data_sets_is_over_all_of_them(
     many: Results, pair: Results, tmp_path: Path, written: dict[str, Path]
 ) -> None:

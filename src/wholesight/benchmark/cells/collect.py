@@ -64,7 +64,9 @@ def _method(
     contender: Contender, cells: Sequence[Cell], failures: Mapping[str, Failed]
 ) -> MethodResult:
     done = [cell for cell in cells if cell.name not in failures]
-    facts = [json.loads((cell.folder / FACTS).read_bytes())["seconds"] for cell in done]
+    facts = [json.loads((cell.folder / FACTS).read_bytes()) for cell in done]
+    seconds = [each["seconds"] for each in facts]
+    notes = [" ".join(note.split()) for each in facts for note in each["notes"]]
     failed = [(cell.seed, failures[cell.name]) for cell in cells if cell.name in failures]
     method = MethodResult(
         name=contender.name,
@@ -74,8 +76,10 @@ def _method(
         seeds=[cell.seed for cell in done],
         evaluations=[stored.load(cell.folder) for cell in done],
         histories=[history(cell.folder / _HISTORY) for cell in done],
-        training_s=[each["training"] for each in facts],
-        case_s=[each["case"] for each in facts],
+        training_s=[each["training"] for each in seconds],
+        case_s=[each["case"] for each in seconds],
+        clocks=list(dict.fromkeys(each["of"] for each in seconds)),
+        notes=list(dict.fromkeys(notes)),
         failures=[Failure(seed, each.code, each.reason) for seed, each in failed],
     )
     return _with_shown_pictures(method)

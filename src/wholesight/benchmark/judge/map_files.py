@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from wholesight.datasets import Case
+from wholesight.datasets.finding import some
 from wholesight.errors import InputError
 from wholesight.io.nifti import SUFFIXES, read, stem
 
@@ -31,8 +32,8 @@ class MapFiles(NamedTuple):
 def find_map_files(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
     """Return each case's files, all with a map or none, all with a mask or none.
 
-    A mask that some cases lack is no mask of the method, and is left out. Raises InputError where
-    a case has no file, some have maps and others none, or two cases would share a file.
+    Raises InputError where a case has no file, some have maps or masks and others none, or two
+    cases would share a file.
     """
     found = [_named(folder, case) for case in cases]
     if not any(files.map or files.mask for files in found):
@@ -45,10 +46,17 @@ def find_map_files(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
             raise InputError(
                 f"{folder}: no map {stem(case.image)}{_MAP}.nii.gz for case {case.id}. "
                 "Segment all cases of the subset first. Maps of other tools may be called "
-                f"{case.id}{_MAP}.nii.gz or {case.id}.nii.gz, masks {case.id}{_MASK}.nii.gz.",
+                f"{case.id}{_MAP}.nii.gz or {case.id}.nii.gz, masks {case.id}{_MASK}.nii.gz. "
+                f"There: {some(sorted(path.name for path in folder.iterdir())) or 'nothing'}.",
                 code="E_NO_MAP",
             )
-    return [files if all(masks) else files._replace(mask=None) for files in found]
+        if any(masks) and not has_mask:
+            raise InputError(
+                f"{folder}: case {case.id} has a map and no mask, other cases have both. Add "
+                f"{case.id}{_MASK}.nii.gz, or take all masks away to judge maps alone.",
+                code="E_NO_MAP",
+            )
+    return found
 
 
 def _named(folder: Path, case: Case) -> MapFiles:

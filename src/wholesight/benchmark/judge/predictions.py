@@ -15,12 +15,14 @@ import numpy as np
 from wholesight.benchmark.judge.evaluate import Scored
 from wholesight.benchmark.judge.map_files import find_map_files
 from wholesight.datasets import Case
+from wholesight.datasets.case import part_of
 from wholesight.detector import Detector
 from wholesight.errors import InputError
 from wholesight.io.nifti import read, read_mask
 from wholesight.metrics import eroded
 from wholesight.prep.body import Body
 from wholesight.prep.chain import body_of
+from wholesight.prep.grid import difference
 from wholesight.prep.orient import axial_axis
 from wholesight.recipe import Recipe
 from wholesight.volume import Scan, Volume
@@ -67,8 +69,8 @@ class Judged:
         files = find_map_files(folder, self.cases)
         for case, (map_path, mask_path) in zip(self.cases, files, strict=True):
             scan = case.read()
-            anomaly = map_path and _on_grid(read(map_path), map_path, scan)
-            mask = mask_path and _on_grid(read_mask(mask_path), mask_path, scan)
+            anomaly = map_path and _on_grid(read(map_path), map_path, case, scan)
+            mask = mask_path and _on_grid(read_mask(mask_path), mask_path, case, scan)
             yield self._scored(case, scan, anomaly, mask)
 
     def score_detector(self, detector: Detector) -> Iterator[Scored]:
@@ -131,11 +133,15 @@ def floor(
     return detector if normals is None else detector.calibrate(normals, rule=rule, alpha=alpha)
 
 
-def _on_grid(volume: Volume, path: Path, scan: Scan) -> np.ndarray:
-    if not volume.same_grid(scan.image):
-        raise InputError(
-            f"{path}: {volume.shape} voxels, its image {scan.image.name} has {scan.image.shape}, "
-            "or they lie elsewhere. Bring the map onto the image's grid first.",
-            code="E_GRID",
-        )
-    return volume.voxels
+def _on_grid(volume: Volume, path: Path, case: Case, scan: Scan) -> np.ndarray:
+    """Return the voxels of what a file says of a case; of the whole image, or of its slices."""
+    if volume.same_grid(scan.image):
+        return volume.voxels
+    if case.slices and case.slices[1] < volume.shape[axial_axis(volume.affine)]:
+        part = part_of(volume, case.slices)
+        if part.same_grid(scan.image):
+            return part.voxels
+    raise InputError(
+        f"{path}: {difference(volume, scan.image)}. Bring it onto the image's grid first.",
+        code="E_GRID",
+    )

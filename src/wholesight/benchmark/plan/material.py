@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from wholesight.benchmark.judge.predictions import Judged
 from wholesight.benchmark.plan.suite import Split, Suite
@@ -97,30 +97,53 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _gather(found: DataSet, name: str, suite: Suite) -> Material:
-    if suite.split:
+class Parts(NamedTuple):
+    """Who serves for what in one data set. subset : the name of the part that is judged."""
+
+    subset: str
+    calibration: tuple[Case, ...]
+    judged: tuple[Case, ...]
+    train: tuple[Case, ...]
+
+
+def parts_of(found: DataSet, suite: Suite | None, *, subset: str | None = None) -> Parts:
+    """Say who does what, as a suite has it; without one, as the data's own split has it.
+
+    subset : validation or test; None takes test where there is one, else validation. Train and
+    calibration may be empty. Raises InputError when nobody is left to be judged.
+    """
+    if suite and suite.split:
         found = dealt(found, suite.split, needs=suite.needs)
     there = {case.split for case in found.cases}
-    subset = suite.subset or next(
-        (part for part in ("test", "validation") if part in there), "test"
-    )
-    cases = {part: _only(suite, found.subset(part)) for part in ("train", subset)}
-    calibration = _only(suite, [case for case in found.cases if case.split == "calibration"])
+    judged = subset or next((part for part in ("test", "validation") if part in there), "test")
+    found.subset(judged)
+    slices = (suite.slices[0], suite.slices[1]) if suite and suite.slices else None
+
+    def part(name: str) -> tuple[Case, ...]:
+        return tuple(replace(case, slices=slices) for case in found.cases if case.split == name)
+
+    return Parts(judged, part("calibration"), part(judged), part("train"))
+
+
+def _gather(found: DataSet, name: str, suite: Suite) -> Material:
+    subset, calibration, judged_cases, train = parts_of(found, suite, subset=suite.subset)
+    if not train:
+        found.subset("train")
     # A file that cannot be read would fail every cell, hours later.
-    for case in (*cases["train"], *calibration, *cases[subset]):
+    for case in (*train, *calibration, *judged_cases):
         case.read()
     least = suite.exclude.min_lesion_share
-    judged = Judged(cases[subset], BODIES[suite.body](), min_lesion_share=least)
+    judged = Judged(judged_cases, BODIES[suite.body](), min_lesion_share=least)
     kept = tuple(judged.cases)
     return Material(
         name=name,
         layout=found.layout,
         subset=subset,
-        train=cases["train"],
+        train=train,
         calibration=calibration,
         judged=kept,
         files={
-            "train": file_hashes(cases["train"]),
+            "train": file_hashes(train),
             "calibration": file_hashes(calibration),
             "judged": file_hashes(kept),
         },
@@ -150,12 +173,6 @@ def dealt(found: DataSet, split: Split, *, needs: str = "") -> DataSet:
     part_of = dict(zip(drawn, parts, strict=False))
     cases = tuple(replace(case, split=part_of.get(case.subject)) for case in found.cases)
     return replace(found, cases=cases)
-
-
-def _only(suite: Suite, cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Restrict cases to the slices that belong to the study."""
-    slices = (suite.slices[0], suite.slices[1]) if suite.slices else None
-    return tuple(replace(case, slices=slices) for case in cases)
 
 
 def _design(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, float]] | None:

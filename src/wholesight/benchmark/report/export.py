@@ -114,6 +114,10 @@ def _dataset_json(dataset: DataSetResult) -> dict[str, Any]:
             for name, found in dataset.comparisons.items()
         },
         "thresholds": {m.name: _thresholds(m) for m in methods},
+        "strata": {m.name: _by_seed(m, [e.strata for e in m.evaluations]) for m in methods},
+        "ranking_error": {
+            m.name: _by_seed(m, [e.ranking_error for e in m.evaluations]) for m in methods
+        },
         "counts": first.counts if first else {},
         "prevalence": first.prevalence if first else None,
         "failures": [
@@ -150,15 +154,19 @@ def _section(method: MethodResult, part: str) -> dict[str, Any]:
     cases = {
         name: {"mean": method.per_case[name].mean} for name in names if name in method.per_case
     }
-    seeds = {str(seed): own for seed, own in zip(method.seeds, sections, strict=True)}
-    return means | {"per_case": cases, "seeds": seeds}
+    return means | {"per_case": cases, "seeds": _by_seed(method, sections)}
 
 
 def _thresholds(method: MethodResult) -> Any:
     notes = [each.threshold_note for each in method.evaluations]
-    if len(set(notes)) == 1:
-        return notes[0]
-    return {str(seed): note for seed, note in zip(method.seeds, notes, strict=True)}
+    return notes[0] if len(set(notes)) == 1 else _by_seed(method, notes)
+
+
+def _by_seed(method: MethodResult, contents: Sequence[Any]) -> Any:
+    """Return what one seed has as it is; of several {seed: its own}."""
+    if len(contents) == 1:
+        return contents[0]
+    return {str(seed): own for seed, own in zip(method.seeds, contents, strict=True)}
 
 
 def finite(content: Any) -> Any:

@@ -1,15 +1,20 @@
-"""Every method once: what it is, whom to cite, its seeds and times, and how thresholds were set."""
+"""Every method once: what it is, whom to cite, seeds, times, warnings; how thresholds were set."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from wholesight.benchmark.report.lineup import able, mean_known
+from wholesight.benchmark.report.wording import listed
 from wholesight.benchmark.results import DataSetResult, MethodResult, Results
 
 
 class About(NamedTuple):
-    """A method in words. seeds : those with figures; times : means, None where unknown."""
+    """A method in words.
+
+    seeds : those with figures. training_s, case_s : means, None where unknown. clock : what these
+    seconds are, empty where unknown. notes : warnings of all data sets and seeds, each once.
+    """
 
     name: str
     summary: str
@@ -18,6 +23,8 @@ class About(NamedTuple):
     seeds: list[int]
     training_s: float | None
     case_s: float | None
+    clock: str
+    notes: list[str]
 
 
 class Set(NamedTuple):
@@ -57,4 +64,6 @@ def _about(everywhere: list[MethodResult]) -> About:
         seeds=sorted({seed for method in everywhere for seed in method.seeds}),
         training_s=mean_known([s for method in everywhere for s in method.training_s]),
         case_s=mean_known([s for method in everywhere for s in method.case_s]),
+        clock=listed(list(dict.fromkeys(c for method in everywhere for c in method.clocks))),
+        notes=list(dict.fromkeys(note for method in everywhere for note in method.notes)),
     )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from wholesight.benchmark.report import wording
 from wholesight.benchmark.report.answer import by_headline
 from wholesight.benchmark.report.lineup import HEADLINE_METRIC, failed, judged
+from wholesight.benchmark.report.spread import no_intervals
 from wholesight.benchmark.results import DataSetResult, MethodResult, Results
 from wholesight.datasets.finding import count
 from wholesight.metrics.body import EROSION_PX
@@ -225,13 +226,16 @@ def _notes(dataset: DataSetResult, intervals: str) -> list[str]:
     if not methods:
         return ["No method gave figures."]
     first = methods[0].evaluations[0]
+    missing = no_intervals(methods, HEADLINE)
     notes = [
         f"{count(first.counts['cases'], 'case')} of "
         f"{count(first.counts['subjects'], 'subject')}, "
         f"{first.counts['cases_without_lesion'] or 'none'} of them without a lesion.",
         "Pixels of all cases together, inside the body eroded by "
         f"{EROSION_PX} x {EROSION_PX} pixels{'; means over seeds' if _seeds(dataset) else ''}.",
-        f"{intervals}: 95 % intervals, subjects resampled.",
+        f"No intervals: {missing}."
+        if missing
+        else f"{intervals}: 95 % intervals, subjects resampled.",
         "Oracle figures: threshold chosen on the labels; they cannot be had in use.",
         "Normal flagged: share of the normal tissue that is flagged.",
     ]

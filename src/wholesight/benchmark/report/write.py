@@ -18,6 +18,7 @@ from wholesight.benchmark.report import (
     figures,
     lineup,
     roster,
+    spread,
     strips,
     tables,
     wording,
@@ -78,6 +79,9 @@ def to_html(results: Results) -> str:
         parts=[_part(each, looks, number) for number, each in enumerate(results.datasets, start=1)],
         roster=roster.roster(results),
         overview=_overview(results) if len(results.datasets) > 1 else [],
+        no_overview_intervals=_no_overview_intervals(results),
+        headline=tables.HEADLINE,
+        no_intervals=spread.no_intervals,
         several_seeds=_several_seeds(results),
         groups=_groups(tables.HEADLINE),
         all_groups=_groups(tuple(METRICS)),
@@ -104,6 +108,7 @@ def _part(dataset: DataSetResult, looks: Mapping[str, int], number: int) -> dict
         "dataset": dataset,
         "methods": methods,
         "failed": lineup.failed(dataset),
+        "seed_numbers": spread.seed_numbers(methods),
         "lead": lineup.lead(dataset),
         "rival": lineup.rival(dataset),
         "answer": answer.answer(dataset),
@@ -185,6 +190,15 @@ def _overview_cell(dataset: DataSetResult, name: str) -> dict[str, Any]:
         "verdict": answer.verdicts(dataset).get(name, ""),
         "failed": method is not None and not method.evaluations,
     }
+
+
+def _no_overview_intervals(results: Results) -> str:
+    """Say why no data set has an interval of the AUPRC; empty where one has."""
+    whys = [
+        spread.no_intervals(lineup.judged(dataset), [lineup.HEADLINE_METRIC])
+        for dataset in results.datasets
+    ]
+    return "" if "" in whys else " or ".join(dict.fromkeys(whys))
 
 
 def _groups(names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -1,0 +1,91 @@
+"""Judging maps of other tools: plain files, on a suite's terms, and what a user gets wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wholesight.datasets import open_dataset
+from wholesight.io import nifti
+
+SUITE = """
+summary: terms
+question: which?
+reference: floor
+methods: [floor]
+slices: [3, 8]
+exclude: {min_lesion_share: 0.02}
+subset: validation
+alpha: 0.1
+"""
+
+
+@pytest.fixture
+def theirs(heads, tmp_path) -> Path:
+    """Maps as another tool would leave them: the brightness of every scan that can be judged."""
+    folder = tmp_path / "other tool"
+    folder.mkdir()
+    for case in open_dataset(heads).cases:
+        if case.split in ("test", "validation"):
+            image = nifti.read_image(case.image)
+            nifti.write(image.like(image.voxels.astype(np.float32)), folder / f"{case.id}.nii.gz")
+    return folder
+
+
+def told(report: Path) -> dict:
+    return json.loads((report / "metrics.json").read_text())
+
+
+@pytest.mark.slow
+def test_maps_of_another_tool_are_judged_and_nothing_is_written_over(
+    wholesight, heads, theirs, tmp_path
+):
+    out = tmp_path / "out"
+    ended = wholesight("evaluate", theirs, heads, "--out", out)
+    assert ended.code == 0, ended.err
+    assert "other tool: maps alone, so there is no mask to judge" in " ".join(ended.out.split())
+    assert list(told(out)["deployable"]) == ["other tool", "intensity floor"]
+    page = (out / "report.html").read_text()
+    assert page.count(">untrained<") < page.count("intensity floor")
+    before = (out / "metrics.json").read_bytes()
+    again = wholesight("evaluate", theirs, heads, "--out", out)
+    assert again.code == 2
+    assert "nothing is written over" in again.err
+    assert (out / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_suite_s_terms_hold_for_other_tools(wholesight, heads, theirs, tmp_path):
+    """Its subjects, slices, exclusions and alpha; maps of the whole grid are cut as scans are."""
+    (tmp_path / "terms.yaml").write_text(SUITE)
+    terms = ("--suite", tmp_path / "terms.yaml")
+    ended = wholesight("evaluate", theirs, heads, *terms, "--out", tmp_path / "on-terms")
+    assert ended.code == 0, ended.err
+    on_terms = told(tmp_path / "on-terms")
+    plain = tmp_path / "plain"
+    wholesight("evaluate", theirs, heads, "--subset", "validation", "--out", plain)
+    everything = told(plain)
+    judged = {row["case"] for row in on_terms["cases"]}
+    left_out = {each["case"] for each in on_terms["exclusions"]}
+    assert left_out
+    assert judged | left_out == {row["case"] for row in everything["cases"]}
+    assert all("under 2.000%" in each["reason"] for each in on_terms["exclusions"])
+    share = on_terms["counts"]["body_voxels"] / everything["counts"]["body_voxels"]
+    assert 0 < share < 0.9
+    assert on_terms["facts"]["slices"] == "3 to 8, counted from 0"
+    assert "90 %" in on_terms["thresholds"]["intensity floor"]
+
+
+def test_a_mask_that_is_missing_is_named(wholesight, heads, theirs, tmp_path):
+    tests = [case for case in open_dataset(heads).cases if case.split == "test"]
+    for case in tests:
+        (theirs / f"{case.id}.nii.gz").rename(theirs / f"{case.id}_anomaly.nii.gz")
+    image = nifti.read_image(tests[0].image)
+    nifti.write(image.like(image.voxels > 0), theirs / f"{tests[0].id}_mask.nii.gz")
+    ended = wholesight("evaluate", theirs, heads, "--out", tmp_path / "out")
+    assert ended.code == 3
+    assert f"case {tests[1].id} has a map and no mask" in ended.err
+    assert not (tmp_path / "out").exists()
