@@ -81,6 +81,16 @@ def test_one_image_under_two_names_is_refused(suite, tiny_brats, one, other, tol
         assert name in str(fault.value)
 
 
+def test_a_copy_that_is_compressed_anew_is_the_same_image(suite, tiny_brats):
+    root = tiny_brats(SPLITS)
+    image = nifti.read(root / "a" / "a_flair.nii.gz")
+    (root / "d" / "d_flair.nii.gz").unlink()
+    nifti.write(image, root / "d" / "d_flair.nii")
+    with pytest.raises(InputError, match="a \\(set\\) and d \\(set\\), subjects a and d") as fault:
+        require_no_leak(gathered(suite, root))
+    assert fault.value.code == "E_LEAK"
+
+
 def test_images_that_are_alike_within_a_part_are_nobodys_leak(suite, tiny_brats):
     root = tiny_brats(SPLITS)
     copy_image(root, "a", "b")
@@ -91,7 +101,7 @@ def test_images_that_are_alike_within_a_part_are_nobodys_leak(suite, tiny_brats)
 def test_a_subject_in_two_parts_is_refused(suite, tiny_brats):
     """Opening refuses it too; here the layout has let it through."""
     (found,) = gathered(suite, tiny_brats(SPLITS))
-    files = {**found.files, "judged": {"a": {"a2/image": "another scan"}}}
+    files = {**found.files, "judged": {"a": {"a2/voxels": "another scan"}}}
     with pytest.raises(InputError, match=r"share 1 subject: a \(a \(set\), a2 \(set\)\)") as fault:
         require_no_leak([replace(found, files=files)])
     assert fault.value.code == "E_LEAK"

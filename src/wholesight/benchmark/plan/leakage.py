@@ -1,4 +1,4 @@
-"""Nobody is judged who has served: refused by subject and by file, within and across data sets."""
+"""Nobody is judged who has served: refused by subject and by image, within and across data sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from wholesight.benchmark.plan.material import Material
+from wholesight.benchmark.plan.material import VOXELS, Material
 from wholesight.datasets.finding import count, some
 from wholesight.errors import InputError
 
@@ -20,7 +20,7 @@ _TOLD: Final = {
 
 
 class _File(NamedTuple):
-    """A file of one part of a data set."""
+    """An image of one part of a data set. sha256 : of its voxels, however they are stored."""
 
     where: str
     subject: str
@@ -45,8 +45,8 @@ def _images(materials: Sequence[Material], part: str) -> Iterator[_File]:
     for material in materials:
         for subject, shas in material.files[part].items():
             for name, sha in shas.items():
-                if name.endswith("/image"):
-                    case = name.removesuffix("/image")
+                if name.endswith(VOXELS):
+                    case = name.removesuffix(VOXELS)
                     yield _File(f"{case} ({material.name})", subject, sha)
 
 

@@ -5,12 +5,15 @@ All of it is decided before anything is trained, from the files, the split and t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from wholesight.benchmark.judge.predictions import Judged
 from wholesight.benchmark.plan.suite import Split, Suite
@@ -22,6 +25,9 @@ from wholesight.prep.body import BODIES
 
 # {subject: {"case/role": sha256}}
 Hashes = Mapping[str, Mapping[str, str]]
+
+# What the hash of a case's voxels is called among those of its files.
+VOXELS: Final = "/voxels"
 
 _PHANTOM: Final = "phantom.json"
 _DESIGN: Final = ("volume_ml", "contrast")
@@ -36,7 +42,8 @@ class Material:
     name : of its folder in the results. layout : how it lies on disk. subset : who is judged.
     train, calibration, judged : the cases; calibration may be empty, and then nothing has a
         threshold.
-    files : of each of the three the files' hashes, {part: {subject: {"case/role": sha256}}}.
+    files : of each of the three the files' hashes, {part: {subject: {"case/role": sha256}}}, and
+        as role `voxels` that of the image's values.
     excluded : (case, reason) of cases of the subset that are not judged.
     design : {case: {"volume_ml", "contrast"}} where lesions were made to measure, else None.
     """
@@ -130,8 +137,7 @@ def _gather(found: DataSet, name: str, suite: Suite) -> Material:
     if not train:
         found.subset("train")
     # A file that cannot be read would fail every cell, hours later.
-    for case in (*train, *calibration, *judged_cases):
-        case.read()
+    voxels = {case.id: _voxels(case) for case in (*train, *calibration, *judged_cases)}
     least = suite.exclude.min_lesion_share
     judged = Judged(judged_cases, BODIES[suite.body](), min_lesion_share=least)
     kept = tuple(judged.cases)
@@ -143,13 +149,27 @@ def _gather(found: DataSet, name: str, suite: Suite) -> Material:
         calibration=calibration,
         judged=kept,
         files={
-            "train": file_hashes(train),
-            "calibration": file_hashes(calibration),
-            "judged": file_hashes(kept),
+            "train": _hashes(train, voxels),
+            "calibration": _hashes(calibration, voxels),
+            "judged": _hashes(kept, voxels),
         },
         excluded=tuple(judged.excluded),
         design=_design(found.root, kept),
     )
+
+
+def _voxels(case: Case) -> str:
+    """Return the SHA-256 of a scan's voxels: the same whatever compresses or wraps them."""
+    voxels = np.ascontiguousarray(case.read().image.voxels, np.float32)
+    return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
+
+
+def _hashes(cases: Sequence[Case], voxels: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return {subject: {"case/role": sha256}} of every file, and of every image's voxels."""
+    hashes = file_hashes(cases)
+    for case in cases:
+        hashes[case.subject][f"{case.id}{VOXELS}"] = voxels[case.id]
+    return hashes
 
 
 def dealt(found: DataSet, split: Split, *, needs: str = "") -> DataSet:
