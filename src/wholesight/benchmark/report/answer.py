@@ -42,9 +42,28 @@ def verdict(compared: Compared | None) -> Verdict:
 
 
 def verdicts(dataset: DataSetResult) -> dict[str, Verdict]:
-    """Judge every method but the reference, the highest AUPRC first."""
-    others = [method.name for method in judged(dataset) if method.name != dataset.reference]
-    return {name: verdict(by_headline(dataset, name)) for name in others}
+    """Judge every method but the reference, the highest AUPRC first.
+
+    Intervals and tests resample subjects and know nothing of trainings. So where the seeds of the
+    two overlap, so that training again could turn the order round, the verdict is unclear too.
+    """
+    able = judged(dataset)
+    reference = [method for method in able if method.name == dataset.reference]
+    return {
+        method.name: verdict(by_headline(dataset, method.name))
+        if all(_seeds_apart(method, each) for each in reference)
+        else "unclear"
+        for method in able
+        if method.name != dataset.reference
+    }
+
+
+def _seeds_apart(one: MethodResult, other: MethodResult) -> bool:
+    """Whether every seed of the one is above, or below, every seed of the other."""
+    (a, b) = (method.figures[HEADLINE_METRIC] for method in (one, other))
+    if a.lowest is None or a.highest is None or b.lowest is None or b.highest is None:
+        return True
+    return a.lowest > b.highest or a.highest < b.lowest
 
 
 def by_headline(dataset: DataSetResult, name: str) -> Compared | None:
@@ -135,6 +154,8 @@ def _unclear(compared: Compared | None) -> tuple[str, str]:
     ):
         return " cannot be told from ", " on these subjects: "
     ahead = "higher" if effect > 0 else "lower"
+    if compared.gain and (compared.gain.low > 0 or compared.gain.high < 0):
+        return f" is {ahead} than ", " on these subjects, but seeds of the two overlap: "
     return f" is {ahead} than ", " in most subjects, but not surely so over all pixels together: "
 
 
