@@ -286,6 +286,7 @@ def test_info_lists_every_method_with_source_needs_and_recipes(wholesight, monke
     assert "Name one thing" in both.err
 
 
+@pytest.mark.slow
 def test_a_recipe_of_days_says_so_before_it_starts(wholesight, heads, tmp_path):
     small = ["size=32", "training.epochs=1", "training.batch=4", "method.network.width_top=8"]
     changes = [word for change in small for word in ("--set", change)]

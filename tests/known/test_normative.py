@@ -83,6 +83,7 @@ def test_statistics_are_those_of_each_pixel_where_frame_and_slice_agree():
     torch.testing.assert_close(statistics.spread, spread.float())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [11, 24, 64, 150])
 def test_z_of_normals_is_standard_normal_at_any_resolution(size):
     """Of pixels that share nothing: squares of interpolated values would give 1.5 and more."""

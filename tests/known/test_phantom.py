@@ -177,6 +177,7 @@ class TestLesion:
         assert moved.min() == pytest.approx(-lesion.push_mm, rel=1e-4)
         assert (np.diff(away_mm + moved) > 0).all()
 
+    @pytest.mark.slow
     def test_all_kinds_occur(self, tissue):
         drawn = [draw_lesion(rng(7, n), tissue, DEFAULT_GRID) for n in range(40)]
         dark = [lesion.level < 1 for lesion in drawn]

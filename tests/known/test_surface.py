@@ -59,6 +59,7 @@ def monai(
     return float(distance), float(dice)
 
 
+@pytest.mark.slow
 @OUTDATED
 @SPACINGS
 def test_both_agree_with_monai(spacing_mm: tuple[float, float, float]) -> None:
