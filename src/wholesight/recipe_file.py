@@ -1,48 +1,54 @@
-"""Recipe files: where they lie, how they are read, and how `--set` changes what was read."""
+"""Recipe and suite files: where they lie, how they are read, how `--set` changes a recipe."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import yaml
 
 from wholesight.errors import RecipeError, nearest
 
+Kind = Literal["recipe", "suite"]
+_KEYS: Final[dict[Kind, str]] = {
+    "recipe": "prep, method, training.",
+    "suite": "question, methods, ...",
+}
 
-def shipped(kind: str = "recipes") -> dict[str, Path]:
+
+def shipped(kind: Kind = "recipe") -> dict[str, Path]:
     """Return the recipes, or the suites, that come with wholesight, by name."""
-    here = Path(__file__).parent
+    here, name = Path(__file__).parent, f"{kind}s"
     # In the wheel they lie inside the package, in a checkout beside `src`.
-    folder = next(path for path in (here / kind, here.parents[1] / kind) if path.is_dir())
+    folder = next(path for path in (here / name, here.parents[1] / name) if path.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def locate(name: str, folder: Path | None = None) -> Path:
-    """Return the file of a shipped recipe by name, or of one's own by path, from `folder`."""
+def locate(name: str, folder: Path | None = None, *, kind: Kind = "recipe") -> Path:
+    """Return the file of a shipped recipe or suite by name, or of one's own, from `folder`."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return (folder or Path()) / path
-    recipes = shipped()
-    if name not in recipes:
+    known = shipped(kind)
+    if name not in known:
         raise RecipeError(
-            f"'{name}' is no shipped recipe. {nearest(name, recipes)} "
-            "A recipe file of your own ends in .yaml."
+            f"'{name}' is no shipped {kind}. {nearest(name, known)} "
+            f"A {kind} file of your own ends in .yaml."
         )
-    return recipes[name]
+    return known[name]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return what a recipe file says; its name is the recipe's unless it says another."""
+def read(path: Path, *, kind: Kind = "recipe") -> dict[str, Any]:
+    """Return what the file of a recipe or suite says; named after the file unless it says else."""
     try:
         spec = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as fault:
-        raise RecipeError(f"{path}: no such recipe file. Check the path.") from fault
+        raise RecipeError(f"{path}: no such {kind} file. Check the path.") from fault
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise RecipeError(f"{path}: cannot be read as YAML ({first_line(fault)}).") from fault
     if not isinstance(spec, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping with the keys prep, method, training.")
+        raise RecipeError(f"{path}: a {kind} is a mapping with the keys {_KEYS[kind]}")
     return {"name": path.stem, **spec}
 
 

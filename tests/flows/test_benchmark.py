@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wholesight.benchmark.plan.contenders import contenders
-from wholesight.benchmark.plan.suite import KIND, load_suite
+from wholesight.benchmark.plan.suite import load_suite
 from wholesight.recipe_file import shipped
 
 SUITE = """
@@ -303,7 +303,7 @@ def test_the_published_protocol_wants_its_335_subjects(wholesight, heads, tmp_pa
 @pytest.mark.slow
 def test_the_published_protocol_runs_on_a_phantom_of_brats_shape(wholesight, heads, tmp_path):
     """As shipped but for the numbers of subjects and slices and the network's size."""
-    text = shipped(KIND)["protocol-bmvc2021"].read_text()
+    text = shipped("suite")["protocol-bmvc2021"].read_text()
     small = "[size=32, method.network.width=4, method.network.width_top=16, training.epochs=7]"
     for shipped_as, here in {
         "train: 271, calibration: 32, test: 32": "train: 5, calibration: 2, test: 3",
@@ -331,7 +331,7 @@ def test_the_published_protocol_runs_on_a_phantom_of_brats_shape(wholesight, hea
 
 @pytest.mark.slow
 def test_a_suite_makes_its_own_data(wholesight, tmp_path):
-    text = shipped(KIND)["stress"].read_text()
+    text = shipped("suite")["stress"].read_text()
     for shipped_as, here in {
         "normal: 24": "normal: 12",
         "volumes_ml: [1.0, 4.0, 16.0]": "volumes_ml: [16.0]",

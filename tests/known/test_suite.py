@@ -3,7 +3,7 @@
 import pytest
 
 from wholesight.benchmark.plan.contenders import contenders
-from wholesight.benchmark.plan.suite import KIND, load_suite
+from wholesight.benchmark.plan.suite import load_suite
 from wholesight.errors import UsageError
 from wholesight.recipe import catalogue
 from wholesight.recipe_file import shipped
@@ -114,7 +114,7 @@ def test_a_recipe_file_is_looked_for_beside_its_suite(suite_file, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*linear branch:UserWarning")
-@pytest.mark.parametrize("name", shipped(KIND))
+@pytest.mark.parametrize("name", shipped("suite"))
 def test_every_shipped_suite_resolves(name):
     suite = load_suite(name)
     found = contenders(suite)
@@ -130,7 +130,7 @@ def test_every_shipped_suite_resolves(name):
 
 def test_a_made_up_cohort_has_heads_enough_to_tell_methods_apart():
     """Wilcoxon's p over n pairs is at least 2 / 2^n, and Holm multiplies the least of k by k."""
-    for name in shipped(KIND):
+    for name in shipped("suite"):
         suite = load_suite(name)
         if suite.data:
             comparisons = len(suite.methods) - 1
@@ -139,7 +139,7 @@ def test_a_made_up_cohort_has_heads_enough_to_tell_methods_apart():
 
 def test_the_suites_that_are_promised_are_there():
     promised = {"claim", "methods", "penalties", "sensitivity", "protocol-bmvc2021", "stress"}
-    assert promised <= set(shipped(KIND))
+    assert promised <= set(shipped("suite"))
 
 
 def test_methods_has_every_recipe_that_a_cpu_trains():

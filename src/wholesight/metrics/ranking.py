@@ -16,6 +16,8 @@ from typing import NamedTuple, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from wholesight.metrics.overlap import share
+
 Counts = Float[np.ndarray, "*r m"] | Int[np.ndarray, "*r m"]
 
 
@@ -139,7 +141,7 @@ def auroc_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     # A lesion pixel loses to what was flagged before its step, and half to what is tied with it.
     lesion, flagged = steps.lesion, steps.false_flags
     lost = np.vecdot(lesion, flagged) + np.vecdot(lesion[..., 1:], flagged[..., :-1])
-    return 1 - _share(lost, 2 * steps.lesions * steps.others)
+    return 1 - share(lost, 2 * steps.lesions * steps.others)
 
 
 def average_precision_of(steps: Steps) -> Float[np.ndarray, "*r"]:
@@ -149,7 +151,7 @@ def average_precision_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     the pixels, and a constant score gives exactly that. NaN without lesion.
     """
     gained = (steps.lesion * steps.precision).sum(axis=-1)
-    return _share(gained, steps.lesions)
+    return share(gained, steps.lesions)
 
 
 def trapezoid_of(steps: Steps) -> Float[np.ndarray, "*r"]:
@@ -165,7 +167,7 @@ def trapezoid_of(steps: Steps) -> Float[np.ndarray, "*r"]:
     between[..., 1:] += steps.precision[..., :-1]
     between[..., :1] += 1
     gained = (steps.lesion * between).sum(axis=-1)
-    return _share(gained, 2 * steps.lesions)
+    return share(gained, 2 * steps.lesions)
 
 
 def precision_recall_curve_of(
@@ -238,11 +240,6 @@ def _newly(flagged: Float[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r m"]:
     newly = flagged.copy()
     newly[..., 1:] -= flagged[..., :-1]
     return newly
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> Float[np.ndarray, "*r"]:
-    undefined = np.full(np.shape(whole), np.nan)
-    return np.divide(part, whole, out=undefined, where=np.asarray(whole) > 0)
 
 
 def _evenly(rising: Float[np.ndarray, " m"], points: int) -> Int[np.ndarray, " p"]:

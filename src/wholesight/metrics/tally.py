@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from wholesight.metrics.overlap import share
 from wholesight.metrics.ranking import Steps
 
 
@@ -141,9 +142,7 @@ class Sums:
         """Mean of a metric over the cases where it is defined; NaN where it is in none."""
         figures = self.tally.cases[metric]
         defined = np.isfinite(figures)
-        weight = self.weights @ defined
-        total = self.weights @ np.where(defined, figures, 0.0)
-        return np.divide(total, weight, out=np.full(len(weight), np.nan), where=weight > 0)
+        return share(self.weights @ np.where(defined, figures, 0.0), self.weights @ defined)
 
     def _sum(self, counts: np.ndarray | None) -> np.ndarray | None:
         return None if counts is None else self.weights @ counts

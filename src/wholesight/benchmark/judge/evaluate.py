@@ -7,8 +7,8 @@ Axes: i j k as in the file; p points of a curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,7 +146,8 @@ def evaluate(name: str, cases: Iterable[Scored], *, threshold_note: str) -> Eval
     lesions: list[Row] = []
     thumbnails: list[Thumbnail] = []
     for scored in cases:
-        inside, everywhere = _seen(scored), _seen_everywhere(scored)
+        inside = _seen(scored)
+        everywhere = _seen_everywhere(scored, inside)
         row = _row(scored, inside, everywhere)
         tallying.add(scored.subject, inside, everywhere, row)
         rows.append(row)
@@ -158,11 +159,13 @@ def evaluate(name: str, cases: Iterable[Scored], *, threshold_note: str) -> Eval
             code="E_NO_CASES",
         )
     counted = tallying.close()
+    of_set = _known(counted.inside, METRICS)
+    of_all = _known(counted.everywhere, [m for m, each in METRICS.items() if each.pixelwise])
     return Evaluation(
         name=name,
         threshold_note=threshold_note,
-        deployable=_section(counted.inside, counted.everywhere, rows, oracle=False),
-        oracle=_section(counted.inside, counted.everywhere, rows, oracle=True)
+        deployable=_section(of_set, of_all, rows, oracle=False),
+        oracle=_section(of_set, of_all, rows, oracle=True)
         | {"threshold": or_none(counted.best_threshold)},
         rows=tuple(rows),
         lesions=tuple(lesions),
@@ -171,7 +174,7 @@ def evaluate(name: str, cases: Iterable[Scored], *, threshold_note: str) -> Eval
         pr=precision_recall_curve_of(counted.thresholds, counted.steps),
         roc=roc_curve_of(counted.thresholds, counted.steps),
         froc=_froc(counted.inside),
-        operating_point=_operating_point(counted.inside),
+        operating_point=_operating_point(counted.inside, of_set),
         strata=strata_of(counted.inside.tally, rows),
         tally=counted.inside.tally,
         ranking_error=counted.ranking_error,
@@ -195,7 +198,7 @@ def _seen(scored: Scored) -> Seen:
     )
 
 
-def _seen_everywhere(scored: Scored) -> Seen:
+def _seen_everywhere(scored: Scored, inside: Seen) -> Seen:
     """See the whole grid: where nothing is said outside the body, no pixel can be odder.
 
     Outside the body a map of exactly 0 says nothing. Such pixels count, as in tables that judge
@@ -207,14 +210,7 @@ def _seen_everywhere(scored: Scored) -> Seen:
     if scored.mask is not None:
         spoken = spoken | scored.mask
     air = int((scored.truth & ~spoken).sum()), int((~scored.truth & ~spoken).sum())
-    return Seen(
-        scores=scored.map,
-        truth=scored.truth,
-        inside=spoken,
-        mask=scored.mask,
-        spacing_mm=scored.spacing_mm,
-        below=air,
-    )
+    return replace(inside, inside=spoken, below=air)
 
 
 def _row(scored: Scored, inside: Seen, everywhere: Seen) -> Row:
@@ -268,17 +264,25 @@ def _thumbnail(scored: Scored) -> Thumbnail:
     )
 
 
+def _known(sums: Sums, metrics: Iterable[str]) -> dict[str, float | None]:
+    """Return figures of the one set that the sums are of."""
+    return {name: or_none(figure[0]) for name, figure in set_figures(sums, metrics).items()}
+
+
 def _section(
-    inside: Sums, everywhere: Sums, rows: Sequence[Row], *, oracle: bool
+    of_set: Mapping[str, float | None],
+    of_all: Mapping[str, float | None],
+    rows: Sequence[Row],
+    *,
+    oracle: bool,
 ) -> dict[str, Any]:
     """One top-level part of metrics.json; ranking figures belong to what is deployable."""
     names = [name for name, metric in METRICS.items() if (metric.kind == "oracle") == oracle]
-    of_set, of_all = set_figures(inside), set_figures(everywhere)
     per_case = [name for name in names if METRICS[name].of_case is not None]
     return {
-        "set": {name: or_none(of_set[name][0]) for name in names},
+        "set": {name: of_set[name] for name in names},
         "per_case": {name: _summary([row[metric_key(name)] for row in rows]) for name in per_case},
-        "all_pixels": {name: or_none(of_all[name][0]) for name in names if METRICS[name].pixelwise},
+        "all_pixels": {name: of_all[name] for name in names if name in of_all},
     }
 
 
@@ -322,10 +326,9 @@ def _froc(sums: Sums) -> FrocCurve:
     return FrocCurve(false[0] / sums.scans[0], found[0] / sums.lesion_number[0], thresholds)
 
 
-def _operating_point(sums: Sums) -> OperatingPoint | None:
+def _operating_point(sums: Sums, figures: Mapping[str, float | None]) -> OperatingPoint | None:
     if sums.overlap is None:
         return None
-    figures = {name: or_none(figure[0]) for name, figure in set_figures(sums).items()}
     return OperatingPoint(
         recall=figures["sensitivity"],
         # Without a single flag there is no precision to draw.

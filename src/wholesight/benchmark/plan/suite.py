@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from wholesight.calibration import RULES
 from wholesight.errors import UsageError, nearest
 from wholesight.prep.body import BODIES
-from wholesight.recipe_file import first_line, parse, shipped
-
-KIND: Final = "suites"
+from wholesight.recipe_file import locate, read
 
 # A method's name is the name of a folder.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -179,38 +176,15 @@ def load_suite(name: str) -> Suite:
     Recipe files that it names are looked for beside it. Raises UsageError that names the key, the
     value and the legal ones.
     """
-    path = _locate(name)
-    spec = _read(path)
+    path = locate(name, kind="suite")
+    spec = read(path, kind="suite")
+    if not all(isinstance(key, str) for key in spec):
+        raise UsageError(f"{path}: a suite is a mapping with the keys question, methods, ...")
     try:
-        suite = Suite.model_validate({"name": path.stem, **spec})
+        suite = Suite.model_validate(spec)
     except ValidationError as fault:
         raise UsageError(f"{path}: {_told(fault)}") from fault
     return suite.model_copy(update={"methods": [_beside(path, e) for e in suite.methods]})
-
-
-def _locate(name: str) -> Path:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return path
-    suites = shipped(KIND)
-    if name not in suites:
-        raise UsageError(
-            f"'{name}' is no shipped suite. {nearest(name, suites)} "
-            "A suite file of your own ends in .yaml."
-        )
-    return suites[name]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        spec = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as fault:
-        raise UsageError(f"{path}: no such suite file. Check the path.") from fault
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
-        raise UsageError(f"{path}: cannot be read as YAML ({first_line(fault)}).") from fault
-    if not isinstance(spec, dict) or not all(isinstance(key, str) for key in spec):
-        raise UsageError(f"{path}: a suite is a mapping with the keys question, methods, ...")
-    return spec
 
 
 def _beside(path: Path, entry: Entry) -> Entry:
