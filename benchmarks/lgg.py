@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from wholesight.benchmark.judge.evaluate import Evaluation, evaluate
 from wholesight.benchmark.judge.predictions import Judged, floor
+from wholesight.calibration import Terms
 from wholesight.datasets import DataSet, open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
@@ -57,7 +58,7 @@ def judge(name: str, detector: Detector, data: DataSet, subset: str = "validatio
 
 def judge_floor(data: DataSet) -> Evaluation:
     """Judge the intensity floor, its threshold set like everybody's."""
-    return judge("floor", floor(normals(data), rule="percentile", alpha=0.05), data)
+    return judge("floor", floor(normals(data), Terms(rule="percentile")), data)
 
 
 def figures(evaluation: Evaluation) -> Figures:

@@ -30,13 +30,17 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
+def threshold_of(model: Path) -> dict:
+    return json.loads((model / "threshold.json").read_text())["thresholds"]["all"]
+
+
 def test_segment_writes_map_mask_and_json_in_the_scans_geometry(wholesight, heads, model, tmp_path):
     out = tmp_path / "maps"
     ended = wholesight("segment", model, heads, "--subset", "test", "--out", out)
     assert ended.code == 0
     scans = scans_of(heads, "test")
     assert f"{len(scans)} of {len(scans)} scans segmented" in ended.out
-    threshold = json.loads((model / "threshold.json").read_text())["value"]
+    threshold = threshold_of(model)["value"]
     for scan in scans:
         name = scan.name.removesuffix(".nii.gz")
         image = nib.load(scan)
@@ -58,7 +62,7 @@ def test_segment_writes_map_mask_and_json_in_the_scans_geometry(wholesight, head
         voxel_ml = np.prod(image.header.get_zooms()) / 1000
         assert record["flagged_ml"] == pytest.approx(flagged.sum() * voxel_ml, abs=1e-3)
         assert record["threshold"]["rule"] == "percentile"
-        assert "no guarantee" in record["threshold"]["statement"]
+        assert "Nothing is promised" in record["threshold"]["statement"]
     assert len(table(out / "results.tsv")) == len(scans)
     assert table(out / "failures.tsv") == []
 
@@ -91,7 +95,7 @@ def test_the_threshold_is_the_percentile_of_calibration_normals(wholesight, head
         anomaly = np.asarray(nib.load(out / name).dataobj)
         # Ventricles of intensity 0 count as body but are not seen here: a small share.
         values.append(anomaly[image > 0])
-    threshold = json.loads((model / "threshold.json").read_text())["value"]
+    threshold = threshold_of(model)["value"]
     above = float((np.concatenate(values) > threshold).mean())
     assert above == pytest.approx(0.05, abs=0.003)
 
@@ -170,6 +174,20 @@ def spoil(folder: Path, how: str) -> None:
     elif how == "threshold of another model":
         path = folder / "threshold.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "model": "0" * 16}))
+    elif how == "threshold of other normals":
+        path = folder / "normals.safetensors"
+        path.write_bytes(path.read_bytes() + b" ")
+    elif how == "threshold without normals":
+        (folder / "normals.safetensors").unlink()
+    elif how == "threshold of an earlier version":
+        path = folder / "threshold.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({"model": content["model"], **content["thresholds"]["all"]}))
+    elif how == "threshold damaged":
+        path = folder / "threshold.json"
+        content = json.loads(path.read_text())
+        del content["thresholds"]["all"]["statement"]
+        path.write_text(json.dumps(content))
     else:
         record.write_text("{")
 
@@ -183,6 +201,10 @@ def spoil(folder: Path, how: str) -> None:
         "newer format",
         "recipe edited",
         "threshold of another model",
+        "threshold of other normals",
+        "threshold without normals",
+        "threshold of an earlier version",
+        "threshold damaged",
         "record damaged",
     ],
 )
@@ -194,6 +216,8 @@ def test_a_damaged_model_is_refused(wholesight, heads, model, tmp_path, how):
     assert ended.code == 6
     assert ended.err.startswith("error: ")
     assert "Traceback" not in ended.err
+    if how.startswith("threshold"):
+        assert "wholesight calibrate again" in ended.err
 
 
 def test_output_in_the_way_of_a_file_is_5(wholesight, heads, model, tmp_path):

@@ -89,3 +89,74 @@ def test_a_mask_that_is_missing_is_named(wholesight, heads, theirs, tmp_path):
     assert ended.code == 3
     assert f"case {tests[1].id} has a map and no mask" in ended.err
     assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------- the floor beside runs of ours
+
+# What run.json said of a threshold before there were promises.
+OLD = {
+    "value": 0.5,
+    "rule": "percentile",
+    "alpha": 0.1,
+    "subjects": 2,
+    "slices": 20,
+    "voxels": 999,
+    "statement": "percentile: 90 % lie below.",
+}
+STAND_IN = "intensity floor: The percentile stands in: {} needs {} calibration subjects, there are"
+OWN_UNIT = "intensity floor: {} set a value in the unit of the maps, which means nothing on"
+
+
+def ours(theirs: Path, **told: object) -> Path:
+    """Let run.json say that `wholesight segment` wrote these maps."""
+    run = {"wholesight": "0.1.0", "recipe": "quick", "model": "0123", **told}
+    (theirs / "run.json").write_text(json.dumps(run))
+    return theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "floor", "note"),
+    [
+        ({}, "percentile: 90 %", None),
+        ({"rule": "crc", "alpha": 0.4}, "crc: on average at most 40 %", None),
+        ({"rule": "fwe", "alpha": 0.4, "share": 0.02}, "more than 2 % of the body", None),
+        (
+            {"rule": "crc", "alpha": 0.05},
+            "percentile: 95 %",
+            STAND_IN.format("crc at alpha 0.05", 19),
+        ),
+        (
+            {"rule": "tolerance", "alpha": 0.1, "confidence": 0.9, "share": 0.0},
+            "percentile: 90 %",
+            STAND_IN.format("tolerance at alpha 0.1", 22),
+        ),
+        ({"rule": "fixed", "alpha": None}, "percentile: 95 %", OWN_UNIT.format("fixed")),
+        ({"rule": "fwe", "alpha": 0.4, "share": None}, "percentile: 95 %", OWN_UNIT.format("fwe")),
+    ],
+)
+def test_the_floor_is_thresholded_as_the_run_was_as_far_as_it_can_be(
+    wholesight, heads, theirs, tmp_path, change, floor, note
+):
+    folder = ours(theirs, threshold={**OLD, **change})
+    ended = wholesight("evaluate", folder, heads, "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    found = told(tmp_path / "out")
+    assert floor in found["thresholds"]["intensity floor"]
+    asked = change.get("alpha", OLD["alpha"])
+    assert found["facts"].get("alpha") == (str(asked) if asked else None)
+    for said in (" ".join(ended.out.split()), (tmp_path / "out" / "report.html").read_text()):
+        assert (note or "") in said
+        assert ("percentile stands in" in said) == bool(note)
+
+
+def test_of_a_run_by_site_every_site_is_told(wholesight, heads, theirs, tmp_path):
+    each = {"A": {**OLD, "alpha": 0.4, "rule": "crc"}, "B": {**OLD, "subjects": 5}}
+    folder = ours(theirs, by_site=each)
+    ended = wholesight("evaluate", folder, heads, "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    found = told(tmp_path / "out")
+    assert found["facts"]["subjects"] == "2 (A), 5 (B)"
+    assert "B: percentile: 90 % lie below." in found["thresholds"]["quick"]
+    (folder / "run.json").unlink()
+    damaged = ours(folder, by_site={**each, "B": {"rule": "guess"}})
+    assert wholesight("evaluate", damaged, heads, "--out", tmp_path / "no").code == 3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from wholesight.calibration import Terms
 from wholesight.datasets import open_dataset
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
@@ -21,8 +22,8 @@ def test_every_recipe_goes_from_the_phantom_to_a_map_and_back_from_disk(
     detector = fit(recipe, Scans(data.subset("train")), tmp_path / "model", device="cpu")
     normals = data.subset("calibration")
     scans = zip((case.subject for case in normals), Scans(normals), strict=True)
-    detector = detector.calibrate(scans, rule="percentile", alpha=0.05)
-    detector.save_threshold(tmp_path / "model")
+    detector = detector.calibrate(scans, Terms(rule="percentile"))
+    detector.save_calibration(tmp_path / "model")
 
     scan = next(iter(Scans(data.subset("test"))))
     found = detector.segment(scan.image)
@@ -32,4 +33,5 @@ def test_every_recipe_goes_from_the_phantom_to_a_map_and_back_from_disk(
     assert not found.map.voxels[~found.body.voxels].any()
     np.testing.assert_array_equal(found.map.voxels, again.map.voxels)
     np.testing.assert_array_equal(found.mask.voxels, again.mask.voxels)
+    assert found.score == again.score
     assert Recipe.from_dict(detector.recipe.resolved).resolved == recipe.resolved

@@ -40,7 +40,8 @@ def change_masks(folder: Path, how: Callable[[np.ndarray], np.ndarray]) -> int:
 
 def fitted(wholesight, data: Path, out: Path, tiny: tuple[str, ...]) -> tuple[bytes, bytes]:
     assert wholesight("fit", data, *tiny, "--out", out).code == 0
-    assert wholesight("calibrate", out, data).code == 0
+    options = ("--rule", "percentile", "--no-cost")
+    assert wholesight("calibrate", out, data, *options).code == 0
     return (out / "weights.safetensors").read_bytes(), (out / "threshold.json").read_bytes()
 
 

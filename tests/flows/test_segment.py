@@ -216,9 +216,15 @@ def test_resume_sees_a_changed_body_mask_and_a_changed_output(wholesight, heads,
 
 def changed_model(model: Path, folder: Path, *, threshold: float, record: dict) -> Path:
     shutil.copytree(model, folder)
-    for name, change in (("threshold.json", {"value": threshold}), ("record.json", record)):
-        (folder / name).write_text(json.dumps({**json_of(folder / name), **change}))
+    set_threshold(folder, threshold)
+    (folder / "record.json").write_text(json.dumps({**json_of(folder / "record.json"), **record}))
     return folder
+
+
+def set_threshold(model: Path, value: float) -> None:
+    content = json_of(model / "threshold.json")
+    content["thresholds"]["all"]["value"] = value
+    (model / "threshold.json").write_text(json.dumps(content))
 
 
 def codes(wholesight, model: Path, scan: Path, out: Path) -> set[str]:
@@ -239,6 +245,25 @@ def test_notes(wholesight, heads, model, tmp_path):
     finer = changed_model(model, tmp_path / "finer", threshold=-1e9, record=other)
     assert codes(wholesight, finer, scan, tmp_path / "b") == {"N_MUCH", "N_SPACING", "N_BODY"}
     assert "N_MUCH,N_SPACING,N_BODY" in (tmp_path / "b" / "results.tsv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "set to flag 5 % of a healthy one"),
+        ({"rule": "fwe", "share": 0.0}, "hardly any lesion is as large"),
+        ({"rule": "fixed", "alpha": None}, "hardly any lesion is as large"),
+    ],
+)
+def test_much_is_compared_with_what_the_rule_aims_at(
+    wholesight, heads, model, tmp_path, change, said
+):
+    flags_all = changed_model(model, tmp_path / "m", threshold=-1e9, record={})
+    found = json_of(flags_all / "threshold.json")
+    found["thresholds"]["all"] |= change
+    (flags_all / "threshold.json").write_text(json.dumps(found))
+    ended = wholesight("segment", flags_all, scan_of(heads), "--out", tmp_path / "o")
+    assert said in " ".join(ended.out.split())
 
 
 def test_spacing_is_compared_along_the_bodys_axes(wholesight, heads, model, tmp_path):
@@ -288,7 +313,8 @@ def test_resuming_with_another_threshold_is_refused(wholesight, heads, model, tm
     out, copy = tmp_path / "o", tmp_path / "model"
     assert wholesight("segment", model, heads, "--subset", "test", "--out", out).code == 0
     shutil.copytree(model, copy)
-    assert wholesight("calibrate", copy, heads, "--alpha", "0.2").code == 0
+    options = ("--rule", "percentile", "--alpha", "0.2", "--no-cost")
+    assert wholesight("calibrate", copy, heads, *options).code == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     ended = wholesight("segment", copy, heads, "--subset", "test", "--out", out, "--resume")
     assert ended.code == 2
@@ -311,8 +337,7 @@ def test_a_note_is_explained_once(wholesight, heads, model, tmp_path):
     shutil.copytree(heads, data)
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
-    path = copy / "threshold.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "value": 1e9}))
+    set_threshold(copy, 1e9)
     ended = wholesight("segment", copy, data, "--subset", "test", "--out", tmp_path / "o")
     assert ended.code == 0
     assert ended.out.count("N_EMPTY: The mask is empty") == 1

@@ -184,7 +184,7 @@ class CtrlC(pl.Callback):
 def test_a_cell_is_judged_and_calibrated_as_the_suite_says(floor):
     finish(replace(floor, alpha=0.2))
     told = json.loads((floor.folder / "model" / "threshold.json").read_text())
-    assert told["alpha"] == 0.2
+    assert told["thresholds"]["all"]["alpha"] == 0.2
     with pytest.raises(InputError, match="without a mask of its body"):
         finish(replace(floor, body="given"))
 

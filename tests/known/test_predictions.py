@@ -7,6 +7,7 @@ import pytest
 
 from wholesight.benchmark.judge.map_files import find_map_files
 from wholesight.benchmark.judge.predictions import FLOOR, Judged, floor, floor_recipe
+from wholesight.calibration import Terms
 from wholesight.datasets import Case
 from wholesight.errors import InputError
 from wholesight.io import nifti
@@ -153,6 +154,6 @@ def test_the_floor_looks_in_the_body_that_is_asked_for():
     body = recipe.prep.body
     assert isinstance(body, SkullStrip)
     assert body.tissue == 0.4
-    assert floor(None, rule="percentile", alpha=0.05, recipe=recipe).recipe.prep.body is body
-    plain = floor(None, rule="percentile", alpha=0.05).recipe
+    assert floor(None, Terms(), recipe=recipe).recipe.prep.body is body
+    plain = floor(None, Terms()).recipe
     assert (plain.name, type(plain.prep.body)) == (FLOOR, Nonzero)

@@ -63,6 +63,14 @@ def test_test_is_judged_where_there_is_one_and_else_validation(suite, tiny_brats
     assert [case.subject for case in (*without.judged, *both.judged)] == ["c", "d"]
 
 
+def test_a_promise_that_cannot_be_kept_is_refused_before_training(suite, tiny_brats):
+    root = tiny_brats(SPLITS)
+    asked = suite.model_copy(update={"rule": "crc", "alpha": 0.25})
+    with pytest.raises(UsageError, match=r"mine, set: crc .* needs 3 calibration subjects"):
+        draw_up(asked, [root], device="cpu")
+    draw_up(asked.model_copy(update={"alpha": 0.5}), [root], device="cpu")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "told"),
     [

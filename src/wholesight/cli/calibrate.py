@@ -2,48 +2,201 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Alpha, Data, Device, DeviceName, Modality, Model
+from wholesight.cli.options import (
+    Alpha,
+    By,
+    Confidence,
+    Data,
+    Device,
+    DeviceName,
+    Level,
+    MinLesion,
+    Modality,
+    Model,
+    Rule,
+    RuleName,
+    Share,
+    terms_of,
+)
 
-
-class RuleName(StrEnum):
-    """The rules of `wholesight.calibration`."""
-
-    percentile = "percentile"
+if TYPE_CHECKING:
+    from wholesight.calibration import Normals, Terms
+    from wholesight.datasets import Case, DataSet
+    from wholesight.detector import Detector
+    from wholesight.detector.cost import Cost
 
 
 def calibrate(
     model: Model,
     data: Data,
-    rule: Annotated[RuleName, typer.Option(help="How the threshold is set.")] = RuleName.percentile,
+    rule: Rule = RuleName.crc,
     alpha: Alpha = 0.05,
+    confidence: Confidence = None,
+    share: Share = 0.0,
+    level: Level = None,
+    min_lesion: MinLesion = None,
+    by: By = None,
+    allow_training_subjects: Annotated[
+        bool,
+        typer.Option(
+            "--allow-training-subjects",
+            help="Take subjects that the model was trained on, too; nothing is promised then.",
+        ),
+    ] = False,
+    cost: Annotated[
+        bool,
+        typer.Option(help="Say what the threshold costs: insert made-up lesions and count."),
+    ] = True,
     modality: Modality = None,
     device: Device = DeviceName.auto,
 ) -> None:
-    """Set the threshold of a model on the normal slices of the subjects of `calibration`."""
-    from wholesight.cli.speech import command, console
-    from wholesight.datasets import open_dataset
-    from wholesight.datasets.scans import Scans, file_hashes
+    """Set the threshold of a model on the normal slices of the subjects of `calibration`.
 
-    cases = open_dataset(data, modality=modality).subset("calibration")
+    It says what it promises about new healthy subjects, and replaces what was set before.
+    """
+    from wholesight.cli.calibration_report import show
+    from wholesight.datasets import open_dataset
+    from wholesight.io.files import make_folder
+
+    terms = terms_of(
+        rule=rule,
+        alpha=alpha,
+        confidence=confidence,
+        share=share,
+        level=level,
+        min_lesion=min_lesion,
+    )
+    cases = _cases(open_dataset(data, modality=modality), allow_training_subjects)
     from wholesight.detector import Detector, device_name
+    from wholesight.detector.report import report_of, thresholds_before
 
     # A damaged threshold is no reason not to set another.
     detector = Detector.load(model, device=device_name(device.value), with_threshold=False)
-    detector.require_unseen(file_hashes(cases))
-    pairs = zip((case.subject for case in cases), Scans(cases), strict=True)
-    found = detector.calibrate(pairs, rule=rule.value, alpha=alpha)
-    found.save_threshold(model)
-    threshold = found.calibrated_threshold
-    say = console().print
-    say(
-        f"threshold {threshold.value:.6g} from {threshold.slices} normal slices of "
-        f"{threshold.subjects} subjects"
+    detector.require_comparable(terms)
+    make_folder(model)  # a folder that cannot be written is no surprise for the end
+    void = _of_training(detector, cases, allowed=allow_training_subjects)
+    _require_enough(cases, terms, by_site=by is not None)
+    normals, left_out = _summaries(detector, cases)
+    found = detector.with_normals(normals, terms, by_site=by is not None, void=void)
+    report = report_of(
+        found,
+        terms,
+        costs=_costs(found, cases) if cost else None,
+        replaced=thresholds_before(model),
+        left_out=left_out,
     )
-    say(threshold.statement)
-    say(f"Saved in {model}. Next:", soft_wrap=True)
-    say("  " + command("segment", model, "SCAN.nii.gz", "--out", "DIR"), soft_wrap=True)
+    found.save_calibration(model, report.to_json())
+    show(report, model)
+
+
+def _cases(data: DataSet, allow_training_subjects: bool) -> list[Case]:
+    """Return the cases of `calibration`, else, where that is allowed, of `train`."""
+    from wholesight.errors import InputError
+
+    there = {case.split for case in data.cases}
+    if "calibration" in there:
+        return data.subset("calibration")
+    if allow_training_subjects and "train" in there:
+        return data.subset("train")
+    place = data.root if data.root.is_dir() else data.root.parent
+    last_resort = (
+        " To set a threshold on the subjects of train, without any promise: "
+        "--allow-training-subjects."
+        if "train" in there
+        else ""
+    )
+    raise InputError(
+        f"{data.root}: no subject is there for calibration. Name in {place / 'split.json'} normal "
+        'subjects that the model was not trained on: {"calibration": ["subject", ...]}, or give '
+        f"another data set that has some.{last_resort}",
+        code="E_NO_CASES",
+    )
+
+
+def _of_training(detector: Detector, cases: Sequence[Case], *, allowed: bool) -> str:
+    """Refuse what served the training, or, where it is allowed, say how much did, in a sentence."""
+    from wholesight.datasets.finding import some
+    from wholesight.datasets.scans import file_hashes
+
+    hashes = file_hashes(cases)
+    _require_different(hashes)
+    if not allowed:
+        detector.require_unseen_subjects(hashes)
+        detector.require_unseen(hashes)
+        return ""
+    images = detector.seen_images(hashes)
+    seen = sorted(
+        subject
+        for subject, files in hashes.items()
+        if subject in detector.trained_on or images.keys() & files.keys()
+    )
+    if not seen:
+        return ""
+    return (
+        f"{len(seen)} of the {len(hashes)} calibration subjects served the training of this model "
+        f"({some(seen)}): it knows them, and maps them more calmly than new ones."
+    )
+
+
+def _require_different(hashes: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse one scan under the names of two subjects: it would count as two of n."""
+    from wholesight.errors import UsageError
+
+    first: dict[str, str] = {}
+    for subject, files in hashes.items():
+        for name, sha in files.items():
+            if name.endswith("/image") and first.setdefault(sha, subject) != subject:
+                raise UsageError(
+                    f"{name}: the same file is there for subject {first[sha]}, and would count as "
+                    "two subjects. Leave one of them out, or name it by one subject."
+                )
+
+
+def _require_enough(cases: Sequence[Case], terms: Terms, *, by_site: bool) -> None:
+    """Say that subjects are too few before scans are mapped, which may take an hour."""
+    from wholesight.calibration.choose import require_subjects
+    from wholesight.calibration.sites import require_subjects_of_each_site
+
+    if by_site:
+        require_subjects_of_each_site(((case.subject, case.site) for case in cases), terms)
+    else:
+        require_subjects(len({case.subject for case in cases}), terms)
+
+
+def _summaries(detector: Detector, cases: Sequence[Case]) -> tuple[Normals, list[str]]:
+    """Return the normal scans in summary, and the cases without a normal slice."""
+    from wholesight.calibration import Normals
+
+    scans = {}
+    with _progress("mapping normal scans", len(cases)) as one_done:
+        for case in cases:
+            scans[case.id] = detector.normal_scan(case.subject, case.site, case.read())
+            one_done()
+    left_out = [case for case, scan in scans.items() if scan is None]
+    return Normals(scan for scan in scans.values() if scan is not None), left_out
+
+
+def _costs(detector: Detector, cases: Sequence[Case]) -> list[Cost]:
+    """Insert lesions, with the normals' own thresholds."""
+    from wholesight.detector.cost import sensitivity_cost
+
+    with _progress("inserting made-up lesions", None):
+        return sensitivity_cost(detector, cases)
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show progress on a terminal's error stream; elsewhere nothing."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)

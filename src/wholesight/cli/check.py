@@ -143,6 +143,8 @@ def _show_findings(findings: tuple[Finding, ...], console: Console) -> None:
 
     from rich.text import Text
 
+    from wholesight.cli.speech import say_indented
+
     shown: Counter[str] = Counter()
     of_code = Counter(finding.code for finding in findings)
     for level, code, _, text in findings:
@@ -150,25 +152,14 @@ def _show_findings(findings: tuple[Finding, ...], console: Console) -> None:
         if shown[code] > _MOST_OF_A_CODE:
             continue
         console.print(Text(f"{level} {code}", "bold red" if level == "error" else "bold yellow"))
-        _show_indented(text, console)
+        say_indented(text, console)
         if shown[code] == _MOST_OF_A_CODE < of_code[code]:
-            _show_indented(
+            say_indented(
                 f"... and {of_code[code] - _MOST_OF_A_CODE} more of {code}; --json FILE lists all.",
                 console,
             )
     if findings:
         console.print()
-
-
-def _show_indented(text: str, console: Console) -> None:
-    """Wrap at words on a terminal; elsewhere one line, which a search can find."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    if console.is_terminal:
-        console.print(Padding(Text(text), (0, 0, 0, 2)))
-    else:
-        console.print(Text(f"  {text}"), soft_wrap=True)
 
 
 def _last_line(report: Report) -> str:

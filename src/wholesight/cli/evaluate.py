@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wholesight.benchmark.judge.predictions import Judged
     from wholesight.benchmark.plan.suite import Suite
     from wholesight.benchmark.results import DataSetResult, Figure, MethodResult
+    from wholesight.cohort.run_thresholds import Asked
     from wholesight.datasets import Case
     from wholesight.detector import Detector
 
@@ -74,16 +75,17 @@ def evaluate(
     require_judging(subset)
     from wholesight.cli.speech import console
     from wholesight.datasets import open_dataset
+    from wholesight.io.files import require_new
 
     _require_folder(predictions)
-    _require_new(out)
+    require_new(out)
     terms = _terms(suite, subset)
     found = open_dataset(data, modality=modality or (terms.modality if terms else None))
     from wholesight.benchmark.judge.predictions import Judged, floor, floor_recipe
     from wholesight.benchmark.plan.material import parts_of
     from wholesight.benchmark.report.write import write_report
     from wholesight.benchmark.results import Results, summarise
-    from wholesight.cohort.ledger import read_run
+    from wholesight.cohort.run_file import read_run
 
     facts = read_run(predictions) or {}
     parts = parts_of(found, terms, subset=subset or (terms.subset if terms else None))
@@ -91,11 +93,8 @@ def evaluate(
     recipe = floor_recipe(body.value if body else rule or "nonzero")
     least = terms.exclude.min_lesion_share if terms else 0.0
     judged = Judged(parts.judged, recipe.prep.body, min_lesion_share=least)
-    own = {"rule": terms.rule, "alpha": terms.alpha} if terms else None
-    used = own or facts.get("threshold") or {"rule": "percentile", "alpha": alpha}
-    detector = floor(
-        _normals(parts.calibration), rule=used["rule"], alpha=used["alpha"], recipe=recipe
-    )
+    asked = _asked(terms, facts, alpha)
+    detector = floor(_normals(parts.calibration), asked.terms, recipe=recipe)
     methods = [_theirs(judged, predictions, facts), _beside(judged, detector)]
     summary = summarise(
         data.resolve().name,
@@ -105,12 +104,13 @@ def evaluate(
         exclusions=judged.excluded,
         facts=_told(facts, data, parts.subset, recipe.resolved["prep"]["body"]["kind"], terms),
     )
-    said = _said(summary, judged, facts, detector)
+    of_the_floor = _of_the_floor(detector, asked.why)
+    said = [*_said(summary, judged, facts, detector), *of_the_floor]
     name = methods[0].name
     results = Results(f"{name} on {summary.name}, {parts.subset}", "", [summary], said)
     report = write_report(results, out)
     console().print(_table(summary.methods))
-    for note in _notes(summary):
+    for note in [*_notes(summary), *of_the_floor]:
         console().print(f"note: {note}", soft_wrap=True)
     console().print(f"Report: {report}", soft_wrap=True)
 
@@ -128,6 +128,24 @@ def _terms(name: str | None, subset: str | None) -> Suite | None:
             f"--subset {subset}: suite {suite.name} splits the data itself, and judges on test."
         )
     return suite
+
+
+def _asked(suite: Suite | None, facts: dict[str, Any], alpha: float) -> Asked:
+    """Return what the floor's threshold is set on: as the suite says, else as the maps' own was."""
+    from wholesight.calibration import Terms
+    from wholesight.cohort.run_thresholds import Asked, asked_alike
+
+    if suite:
+        return Asked(Terms(rule=suite.rule, alpha=suite.alpha), "")
+    return asked_alike(facts, alpha=alpha)
+
+
+def _of_the_floor(detector: Detector, why: str) -> list[str]:
+    """Say why the floor's threshold is not by the rule of the maps, and what speaks against it."""
+    if detector.threshold is None:
+        return []
+    whys = [f"{why}: the percentile stands in."] * bool(why) + list(detector.threshold.doubts)
+    return [f"{_FLOOR}: {each}" for each in whys]
 
 
 def _theirs(judged: Judged, predictions: Path, facts: dict[str, Any]) -> MethodResult:
@@ -184,17 +202,6 @@ def _require_folder(predictions: Path) -> None:
         raise InputError(f"{predictions}: no such folder of maps.", code="E_NOT_FOUND")
 
 
-def _require_new(out: Path) -> None:
-    """Refuse a folder that holds something: another report, or a benchmark, would be lost."""
-    from wholesight.errors import UsageError
-
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(
-            f"{out}: is there already, and nothing is written over. Choose another --out, or "
-            "remove it first."
-        )
-
-
 def _normals(cases: Sequence[Case]) -> Any:
     """Return (subject, scan) of calibration cases, None without one."""
     from wholesight.datasets.scans import Scans
@@ -203,8 +210,9 @@ def _normals(cases: Sequence[Case]) -> Any:
 
 
 def _note(facts: dict[str, Any]) -> str:
-    threshold = facts.get("threshold")
-    return threshold["statement"] if threshold else "as these masks came; how is not recorded"
+    from wholesight.cohort.run_thresholds import statement_of
+
+    return statement_of(facts) or "as these masks came; how is not recorded"
 
 
 def _notes(summary: DataSetResult) -> list[str]:
@@ -235,9 +243,9 @@ def _told(
     for name in ("recipe", "model", "wholesight", "started"):
         if name in facts:
             told[name] = str(facts[name])
-    if facts.get("threshold"):
-        told |= {name: str(facts["threshold"][name]) for name in ("rule", "alpha", "subjects")}
-    return told
+    from wholesight.cohort.run_thresholds import facts_of
+
+    return told | facts_of(facts)
 
 
 def _said(

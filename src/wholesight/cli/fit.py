@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wholesight.cli.options import Data, Device, DeviceName, Modality, Seed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wholesight.datasets import DataSet
 
 
 def fit(
@@ -70,5 +75,19 @@ def fit(
         console=screen,
     )
     seconds = detector.record["seconds"]
+    _warn_of_few(found, screen)
     screen.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:", soft_wrap=True)
     screen.print("  " + command("calibrate", out, data), soft_wrap=True)
+
+
+def _warn_of_few(data: DataSet, screen: Console) -> None:
+    """Say before they are needed that calibration subjects are too few for a promise."""
+    from wholesight.calibration import Terms
+    from wholesight.calibration.choose import require_subjects
+    from wholesight.errors import UsageError
+
+    there = len({case.subject for case in data.cases if case.split == "calibration"})
+    try:
+        require_subjects(there, Terms())
+    except UsageError as fault:
+        screen.print(f"note: {fault}", soft_wrap=True)

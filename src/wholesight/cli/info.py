@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wholesight.errors import UsageError
+
+if TYPE_CHECKING:
+    from wholesight.detector import Detector
 
 _NARROWEST, _WIDEST = 72, 120
 
@@ -73,7 +76,6 @@ def _model(path: Path) -> dict[str, str]:
 
     detector = Detector.load(path)
     record = detector.record
-    threshold = detector.threshold
     return {
         "model": detector.digest,
         "recipe": f"{detector.recipe.name}: {detector.recipe.summary}",
@@ -82,9 +84,28 @@ def _model(path: Path) -> dict[str, str]:
         f"slices of {len(record.get('data', {}).get('subjects', []))} subjects, "
         f"seed {record.get('seed', '?')}",
         "wholesight": record.get("versions", {}).get("wholesight", "?"),
-        "threshold": f"{threshold.value:.6g}" if threshold else "none: run wholesight calibrate",
-        "statement": threshold.statement if threshold else "-",
+        **_thresholds(detector),
     }
+
+
+def _thresholds(detector: Detector) -> dict[str, str]:
+    """Every threshold with what it promises, and why it may not hold; a site's with its name."""
+    from wholesight.calibration.wording import in_mm3
+
+    if detector.by_site:
+        found = {f" of {site}": threshold for site, threshold in detector.by_site.items()}
+    elif detector.threshold:
+        found = {"": detector.threshold}
+    else:
+        return {"threshold": "none: run wholesight calibrate"}
+    told = {}
+    for of, threshold in found.items():
+        told[f"threshold{of}"] = f"{threshold.value:.6g}"
+        told[f"smallest lesion{of}"] = in_mm3(threshold.min_lesion_mm3)
+        told[f"statement{of}"] = threshold.statement
+        if threshold.doubts:
+            told[f"doubts{of}"] = " ".join(threshold.doubts)
+    return told
 
 
 def _scan(path: Path) -> dict[str, str]:

@@ -25,6 +25,7 @@ from wholesight.cli.fit import fit
 from wholesight.cli.info import info
 from wholesight.cli.phantom import phantom
 from wholesight.cli.segment import segment
+from wholesight.cli.threshold import threshold
 from wholesight.errors import Interrupted, OutputError, WholesightError
 
 # What a disk or its owner can refuse; any other OSError is a fault of ours.
@@ -56,7 +57,10 @@ app = typer.Typer(
 )
 
 # In the order of use.
-for command in (demo, phantom, check, fit, calibrate, segment, evaluate, benchmark, info):
+for command in (
+    *(demo, phantom, check, fit, calibrate),
+    *(segment, threshold, evaluate, benchmark, info),
+):
     app.command()(command)
 
 

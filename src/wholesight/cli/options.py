@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from wholesight.calibration import Terms
 
 
 class DeviceName(StrEnum):
@@ -55,4 +58,119 @@ Seed = Annotated[
     # The range that every random generator takes.
     typer.Option(min=0, max=2**32 - 1, help="Same seed, same result."),
 ]
-Alpha = Annotated[float, typer.Option(help="Share of a healthy body that may be flagged.")]
+
+
+class RuleName(StrEnum):
+    """The rules of `wholesight.calibration`."""
+
+    crc = "crc"
+    percentile = "percentile"
+    fwe = "fwe"
+    tolerance = "tolerance"
+    fixed = "fixed"
+
+
+class GroupName(StrEnum):
+    """What thresholds can be set apart for."""
+
+    site = "site"
+
+
+Rule = Annotated[
+    RuleName,
+    typer.Option(
+        metavar="RULE",
+        help="crc bounds how much of a healthy body is flagged on average, fwe how many healthy "
+        "scans have anything flagged, tolerance the same with --confidence; percentile and fixed "
+        "promise nothing.",
+    ),
+]
+Alpha = Annotated[
+    float,
+    typer.Option(
+        help="What may be flagged: a share of a healthy body (crc, percentile), or of healthy "
+        "scans (fwe, tolerance)."
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option(help="With tolerance: of calibration sets that keep the promise; else 0.95."),
+]
+Share = Annotated[
+    float,
+    typer.Option(
+        help="With fwe and tolerance: a scan counts as flagged when more of its body is than this."
+    ),
+]
+Level = Annotated[
+    float | None,
+    typer.Option(help="With fwe: take this map value, and find the smallest lesion for it."),
+]
+MinLesion = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MM3|normals",
+        help="Smallest lesion that is kept, else as the recipe says; normals finds it on half of "
+        "the subjects.",
+    ),
+]
+By = Annotated[
+    GroupName | None, typer.Option(help="One threshold a site, each from its own normal scans.")
+]
+
+
+def terms_of(
+    *,
+    rule: RuleName,
+    alpha: float,
+    confidence: float | None,
+    share: float,
+    level: float | None,
+    min_lesion: str | None,
+) -> Terms:
+    """Return what the options ask of a threshold. Raises UsageError."""
+    from wholesight.calibration import Terms
+    from wholesight.errors import UsageError
+
+    if confidence is not None and rule is not RuleName.tolerance:
+        raise UsageError(
+            f"--confidence is of the rule tolerance, {rule.value} has none. Add --rule tolerance, "
+            "or leave it out."
+        )
+    return Terms(
+        rule=rule.value,
+        alpha=alpha,
+        confidence=0.95 if confidence is None else confidence,
+        share=share,
+        level=level,
+        min_lesion_mm3=_min_lesion_mm3(min_lesion),
+    )
+
+
+def _min_lesion_mm3(told: str | None) -> float | Literal["normals"] | None:
+    from wholesight.errors import UsageError
+
+    if told is None or told == "normals":
+        return told
+    try:
+        return float(told)
+    except ValueError:
+        raise UsageError(
+            f"--min-lesion {told}: legal is a volume in mm3, for instance 30, or normals."
+        ) from None
+
+
+Fdr = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE", help="Of the scans called abnormal, the share that may be normal."
+    ),
+]
+
+
+def require_fdr(fdr: float) -> None:
+    """Refuse a share of false discoveries that is none."""
+    from wholesight.errors import UsageError
+
+    if not 0 < fdr < 1:
+        raise UsageError(f"--fdr {fdr:g}: legal is 0 < fdr < 1, for instance 0.05.")

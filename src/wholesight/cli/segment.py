@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Device, DeviceName, Modality, Model, Out, Subset
+from wholesight.cli.options import (
+    Device,
+    DeviceName,
+    Fdr,
+    Modality,
+    Model,
+    Out,
+    Subset,
+    require_fdr,
+)
+
+if TYPE_CHECKING:
+    from wholesight.cohort.decision import Decision
+    from wholesight.detector import Detector
 
 
 def segment(
@@ -19,22 +32,37 @@ def segment(
     out: Out,
     subset: Subset = "all",
     modality: Modality = None,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where the scans were acquired, for a model calibrated by site; a data set's own "
+            "site goes before.",
+        ),
+    ] = None,
+    fdr: Fdr = 0.05,
     device: Device = DeviceName.auto,
     resume: Annotated[
         bool, typer.Option("--resume", help="Segment only what is missing in DIR.")
     ] = False,
 ) -> None:
-    """Write a map, a mask and a JSON for every scan; a bad scan is listed and the rest goes on."""
+    """Write a map, a mask and a JSON for every scan; a bad scan is listed and the rest goes on.
+
+    results.tsv says how rare the score of each is among normal scans (p_value),
+    and which are abnormal, decided over all of them together.
+    """
     from wholesight.cli.speech import console
     from wholesight.cohort.plan import plan
 
-    jobs, left_out = plan(inputs, subset=subset, modality=modality)
+    require_fdr(fdr)
+    jobs, left_out = plan(inputs, subset=subset, modality=modality, site=site)
     from wholesight.cohort.run import segment_cohort
     from wholesight.datasets.finding import some
     from wholesight.detector import Detector, device_name
 
     say = console().print
     detector = Detector.load(model, device=device_name(device.value))
+    _require_known(site, detector)
     if left_out:
         say(f"Not segmented, as no scans or not chosen: {some(map(str, left_out))}", soft_wrap=True)
     width = max(len(job.stem) for job in jobs)
@@ -44,6 +72,31 @@ def segment(
         line = f"{next(told):>{len(str(len(jobs)))}}/{len(jobs)}  {case:<{width}}  {what}"
         say(line, soft_wrap=True)
 
-    ended = segment_cohort(detector, jobs, out, resume=resume, tell=tell)
+    ended, decision = segment_cohort(detector, jobs, out, resume=resume, fdr=fdr, tell=tell)
+    for line in concluded(decision):
+        say(line)
     say(f"{ended.line}. Results in {out}", soft_wrap=True)
     raise typer.Exit(ended.exit_code)
+
+
+def _require_known(site: str | None, detector: Detector) -> None:
+    """Refuse a --site that no threshold is of, before the first scan."""
+    if site is None:
+        return
+    from wholesight.errors import UsageError, nearest
+
+    if not detector.by_site:
+        raise UsageError(
+            f"--site {site}: this model has one threshold for all sites. Leave out --site, or "
+            "calibrate the model with --by site."
+        )
+    if site not in detector.by_site:
+        raise UsageError(
+            f"--site {site}: this model has no threshold for it. {nearest(site, detector.by_site)}"
+        )
+
+
+def concluded(decision: Decision) -> list[str]:
+    """Return what is said of a cohort at its end: how many are abnormal, and what limits that."""
+    lines = [f"{note['code']}: {note['text']}" for note in decision.notes]
+    return lines + [f"{decision.line}."] * bool(decision.line)

@@ -16,6 +16,17 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
+def say_indented(text: str, screen: Console, *, style: str = "") -> None:
+    """Wrap at words on a terminal; elsewhere one line, which a search can find."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if screen.is_terminal:
+        screen.print(Padding(Text(text, style), (0, 0, 0, 2)))
+    else:
+        screen.print(Text(f"  {text}"), soft_wrap=True)
+
+
 def command(*words: object) -> str:
     """Write a command of ours as one can paste it into a shell.
 

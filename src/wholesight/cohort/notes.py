@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from wholesight.calibration import Threshold
+from wholesight.cohort.decision import NO_P
 from wholesight.detector import Detector, Segmentation
 from wholesight.prep.orient import canonical
 
@@ -17,43 +19,68 @@ from wholesight.prep.orient import canonical
 _APART: Final = 1.5
 # More than this share of a body is hardly ever a lesion.
 _MUCH: Final = 0.5
+ON_MASK: Final = ("N_EMPTY", "N_MUCH")
+# Rules whose alpha is a share of a healthy body.
+_OF_THE_BODY: Final = ("crc", "percentile")
 
 
 def notes(detector: Detector, found: Segmentation) -> list[dict[str, str]]:
     """Return the notes on a segmentation; an empty list when there is nothing to say."""
     parts = (
-        _empty(detector, found),
-        _much(detector, found),
+        notes_on_mask(detector.calibrated_threshold, found),
+        _no_p(detector, found),
         _spacing(detector.record, found),
         _body(detector.record, found),
     )
     return [note for part in parts for note in part]
 
 
-def _empty(detector: Detector, found: Segmentation) -> Iterator[dict[str, str]]:
+def notes_on_mask(threshold: Threshold, found: Segmentation) -> list[dict[str, str]]:
+    """Return those notes that another threshold changes; their codes are `ON_MASK`."""
+    return [*_empty(threshold, found), *_much(threshold, found)]
+
+
+def _empty(threshold: Threshold, found: Segmentation) -> Iterator[dict[str, str]]:
     if found.mask.voxels.any():
         return
-    value = detector.calibrated_threshold.value
+    value = threshold.value
     above = int((found.map.voxels[found.body.voxels] > value).sum())
     what = (
-        f"The mask is empty: {above} voxels lie above the threshold {value:.4g}, in places too "
-        "small to be kept (recipe cleanup)."
+        f"The mask is empty: {above} voxels lie above the threshold {value:.4g}, in places under "
+        f"{threshold.min_lesion_mm3:.4g} mm3, which are dropped."
         if above
         else f"The mask is empty: nothing lies above the threshold {value:.4g}."
     )
     yield _note("N_EMPTY", f"{what} That does not say that the scan is normal: look at the map.")
 
 
-def _much(detector: Detector, found: Segmentation) -> Iterator[dict[str, str]]:
+def _much(threshold: Threshold, found: Segmentation) -> Iterator[dict[str, str]]:
     share = float(found.mask.voxels.sum() / found.body.voxels.sum())
     if share > _MUCH:
-        alpha = detector.calibrated_threshold.alpha
+        aimed = (
+            f"where the threshold was set to flag {100 * threshold.alpha:g} % of a healthy one"
+            if threshold.alpha and threshold.rule in _OF_THE_BODY
+            else "and hardly any lesion is as large"
+        )
         yield _note(
             "N_MUCH",
-            f"{100 * share:.0f} % of the body is flagged, where the threshold was set to flag "
-            f"{100 * alpha:g} % of a healthy one. Is it the modality, and prepared in the way, "
-            "that the model was trained on? Then calibrate on normal scans of this kind.",
+            f"{100 * share:.0f} % of the body is flagged, {aimed}. Is it the modality, and "
+            "prepared in the way, that the model was trained on? Then calibrate on normal scans "
+            "of this kind.",
         )
+
+
+def _no_p(detector: Detector, found: Segmentation) -> Iterator[dict[str, str]]:
+    if detector.p_value(found.score) is not None:
+        return
+    yield _note(
+        NO_P,
+        "No p-value: the model's calibration holds no scores of normal scans to compare with. Run "
+        "wholesight calibrate again."
+        if detector.is_comparable
+        else f"No p-value: {detector.recipe.name} scales the map of every slice by itself, so that "
+        "scans cannot be compared. A recipe whose map is not scaled slice by slice gives one.",
+    )
 
 
 def _spacing(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str]]:

@@ -31,12 +31,19 @@ class Plan(NamedTuple):
     left_out: list[Path]
 
 
-def plan(inputs: Sequence[Path], *, subset: str = "all", modality: str | None = None) -> Plan:
+def plan(
+    inputs: Sequence[Path],
+    *,
+    subset: str = "all",
+    modality: str | None = None,
+    site: str | None = None,
+) -> Plan:
     """Turn files, folders of files, case folders and data sets into jobs, in the order given.
 
     Masks and maps of a scan that is among the inputs or beside them are left out. subset : which
-    split of a data set. modality : which image of a case. Raises InputError when nothing is there,
-    UsageError when an option applies to nothing or two inputs would write the same output.
+    split of a data set. modality : which image of a case. site : where those scans were acquired
+    of which the data set does not say it. Raises InputError when nothing is there, UsageError when
+    an option applies to nothing or two inputs would write the same output.
     """
     kinds = {path: _kind(path) for path in inputs}
     _refuse_idle_options(kinds, subset, modality)
@@ -55,7 +62,7 @@ def plan(inputs: Sequence[Path], *, subset: str = "all", modality: str | None = 
             jobs += [Job(plain_case(file), stem(file)) for file in kept]
     _require_jobs(jobs, dropped)
     _refuse_collisions(jobs)
-    return Plan(jobs, dropped)
+    return Plan(_sited(jobs, site), dropped)
 
 
 def _kind(path: Path) -> str:
@@ -85,6 +92,17 @@ def _of_dataset(path: Path, subset: str, modality: str | None) -> list[Job]:
     # Without its truth: a broken lesion mask is no reason not to segment, nor is it ever looked at.
     cases = [replace(case, mask=None) for case in found.subset(subset)]
     return [Job(case, case.id if by_id else stem(case.image)) for case in cases]
+
+
+def _sited(jobs: list[Job], site: str | None) -> list[Job]:
+    """Name the site of the scans whose data set names none."""
+    if site is None:
+        return jobs
+    if all(job.case.site is not None for job in jobs):
+        raise UsageError(
+            f"--site {site}: the data set names the site of every scan itself. Leave out --site."
+        )
+    return [job._replace(case=replace(job.case, site=job.case.site or site)) for job in jobs]
 
 
 def _stems_mislead(cases: Sequence[Case]) -> bool:

@@ -3,97 +3,135 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import wholesight
-from wholesight.cohort.ledger import (
-    Failure,
-    Outcome,
-    finished,
-    outcome,
-    require_room,
-    write_ledger,
-)
+from wholesight.cohort.decision import Decision, decide
+from wholesight.cohort.ledger import Failure, Outcome, outcome, write_ledger
 from wholesight.cohort.plan import Job
+from wholesight.cohort.room import finished, keep_normals, require_room
+from wholesight.cohort.run_file import RUN, run_facts
 from wholesight.cohort.worker import segment_case
 from wholesight.detector import Detector
-from wholesight.errors import InputError, OutputError
-from wholesight.io.files import make_folder
+from wholesight.errors import InputError, OutputError, nearest
+from wholesight.io.files import make_folder, write_json
 
 Tell = Callable[[str, str], None]
 
 
-def segment_cohort(
-    detector: Detector, jobs: Sequence[Job], out: Path, *, resume: bool, tell: Tell
-) -> Outcome:
-    """Segment every job into `out`.
+class Ended(NamedTuple):
+    """How a run ended, and what it called abnormal."""
 
-    tell : called with (case, what became of it) after each. Raises UsageError when `out` holds
-    another run or what would be written over, ModelError without a threshold, OutputError when
-    nothing can be written any more; whatever was finished by then is kept and listed.
+    outcome: Outcome
+    decision: Decision
+
+
+@dataclass
+class Log:
+    """What has become of the scans so far. skipped : how many of the records are from before."""
+
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: int = 0
+    explained: set[str] = field(default_factory=set)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def isolated(self, case: str, source: Path) -> Iterator[None]:
+        """Write down a fault of one scan, so that the rest goes on; a full disk ends the run."""
+        try:
+            yield
+        except OutputError:
+            raise
+        except InputError as fault:
+            self.failures.append(Failure(case, str(source), fault.code, str(fault)))
+        except Exception as fault:  # one scan's fault must not end a night's work
+            message = f"{type(fault).__name__}: {fault}. Please report this scan's kind as a bug."
+            self.failures.append(Failure(case, str(source), "E_INTERNAL", message))
+
+    def spoken(self, case: str) -> str:
+        """Say what became of a scan; a note's text where its code comes up for the first time."""
+        record = self.records.get(case)
+        if record is None:
+            return f"failed: {self.failures[-1].message}"
+        codes = " ".join(note["code"] for note in record["notes"])
+        places = "1 place" if record["clusters"] == 1 else f"{record['clusters']} places"
+        rare = "" if record["p_value"] is None else f"  p {record['p_value']:.2g}"
+        said = f"{record['flagged_ml']:.1f} ml flagged in {places}{rare}  {codes}".rstrip()
+        for note in record["notes"]:
+            if note["code"] not in self.explained:
+                self.explained.add(note["code"])
+                said += f"\n    {note['code']}: {note['text']}"
+        return said
+
+    def outcome(self) -> Outcome:
+        """Return the last line of the run and its exit code."""
+        done = len(self.records) - self.skipped
+        return outcome(done, len(self.failures), skipped=self.skipped)
+
+
+def segment_cohort(
+    detector: Detector, jobs: Sequence[Job], out: Path, *, resume: bool, fdr: float, tell: Tell
+) -> Ended:
+    """Segment every job into `out`, and decide over all of them which are abnormal.
+
+    fdr : in (0, 1), see `decide`. tell : called with (case, what became of it) after each. Raises
+    UsageError when `out` holds another run or what would be written over, ModelError without a
+    threshold, OutputError when nothing can be written any more; whatever was finished by then is
+    kept and listed.
     """
-    threshold = detector.calibrated_threshold
+    facts = run_facts(detector, None)
     require_room(out, jobs, detector, resume=resume)
     make_folder(out)
-    started, clock = datetime.now(UTC), time.monotonic()
-    records: dict[str, dict[str, Any]] = {}
-    failures: list[Failure] = []
-    skipped = 0
-    explained: set[str] = set()
+    log = Log()
     try:
+        facts["normals"] = keep_normals(detector, out)
         for job in jobs:
-            record = finished(detector, job, out)
-            skipped += record is not None
-            if record is None:
-                record = _attempt(detector, job, out, failures)
-            if record is not None:
-                records[job.stem] = record
-            tell(job.stem, _spoken(record, failures, explained))
+            with log.isolated(job.stem, job.case.image):
+                here = _at_its_site(detector, job)
+                before = finished(here, job, out)
+                log.records[job.stem] = before or segment_case(here, job, out)
+                log.skipped += before is not None
+            tell(job.stem, log.spoken(job.stem))
     finally:
-        ended = outcome(len(records) - skipped, len(failures), skipped=skipped)
-        run = {
-            "wholesight": wholesight.__version__,
-            "recipe": detector.recipe.name,
-            "model": detector.digest,
-            "threshold": threshold.to_json(),
-            "body": detector.recipe.resolved["prep"]["body"],
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - clock, 2),
-            "scans": len(jobs),
-            "segmented": len(records),
-            "failed": len(failures),
-        }
-        write_ledger(out, records, failures, run)
+        ended = conclude(out, log, facts, scans=len(jobs), fdr=fdr)
     return ended
 
 
-def _attempt(
-    detector: Detector, job: Job, out: Path, failures: list[Failure]
-) -> dict[str, Any] | None:
-    try:
-        return segment_case(detector, job, out)
-    except OutputError:
-        raise
-    except InputError as fault:
-        failures.append(Failure(job.stem, str(job.case.image), fault.code, str(fault)))
-    except Exception as fault:  # one scan's fault must not end a night's work
-        message = f"{type(fault).__name__}: {fault}. Please report this scan's kind as a bug."
-        failures.append(Failure(job.stem, str(job.case.image), "E_INTERNAL", message))
-    return None
+def conclude(out: Path, log: Log, facts: Mapping[str, Any], *, scans: int, fdr: float) -> Ended:
+    """Decide over all scans, and write the tables and, last, run.json. Raises OutputError.
+
+    facts : what run.json says of the run, see `run_facts`. scans : how many there were to segment.
+    """
+    decision = decide(log.records, fdr=fdr)
+    run = {
+        **facts,
+        **decision.to_json(),
+        "started": log.started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - log.clock, 2),
+        "scans": scans,
+        "segmented": len(log.records),
+        "failed": len(log.failures),
+    }
+    write_ledger(out, log.records, decision, log.failures)
+    write_json(out / RUN, run)
+    return Ended(log.outcome(), decision)
 
 
-def _spoken(record: dict[str, Any] | None, failures: list[Failure], explained: set[str]) -> str:
-    """Say what became of a scan; a note's text where its code comes up for the first time."""
-    if record is None:
-        return f"failed: {failures[-1].message}"
-    codes = " ".join(note["code"] for note in record["notes"])
-    places = "1 place" if record["clusters"] == 1 else f"{record['clusters']} places"
-    said = f"{record['flagged_ml']:.1f} ml flagged in {places}  {codes}".rstrip()
-    for note in record["notes"]:
-        if note["code"] not in explained:
-            explained.add(note["code"])
-            said += f"\n    {note['code']}: {note['text']}"
-    return said
+def _at_its_site(detector: Detector, job: Job) -> Detector:
+    """Return the detector with the threshold of the scan's site; itself when not by site."""
+    site, known = job.case.site, detector.by_site
+    if not known or site in known:
+        return detector.at_site(site)
+    if site is None:
+        what = f"no site is named for this scan. Name it by --site. There are: {', '.join(known)}."
+    else:
+        what = f"site '{site}' is none of them. {nearest(site, known)}"
+    raise InputError(
+        f"{job.case.image}: this model has a threshold for each site, and {what}", code="E_SITE"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import generate_binary_structure, label
 
+from wholesight.calibration import Normals
 from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
@@ -20,8 +21,9 @@ from wholesight.volume import Volume
 def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     """Segment one scan; write its map, its mask, then its JSON. Returns the JSON's content.
 
-    Raises InputError for a scan that cannot be used and OutputError when nothing can be written;
-    without the JSON the case does not count as done.
+    detector : with the threshold of the scan's site. Raises InputError for a scan that cannot be
+    used and OutputError when nothing can be written; without the JSON the case does not count as
+    done.
     """
     clock = time.monotonic()
     sources = hashes_of(job)
@@ -33,9 +35,12 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     record = {
         "input": job.case.image.name,
         **sources,
+        "subject": job.case.subject,
+        "site": job.case.site,
         "model": detector.digest,
         "threshold": detector.calibrated_threshold.to_json(),
         **_facts(found),
+        **rarity(detector.normals, found.score),
         "outputs": outputs,
         "notes": notes(detector, found),
         "seconds": {
@@ -46,6 +51,17 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     }
     write_json(out / f"{job.stem}.json", record)
     return record
+
+
+def rarity(normals: Normals | None, score: float | None) -> dict[str, Any]:
+    """Return score and p-value, and with how many normal subjects the score was compared.
+
+    All None without a score; p_value and normal_subjects None when there is nothing to compare
+    with.
+    """
+    p_value = normals.p_value(score) if normals else None
+    subjects = len(normals.by_subject) if normals and p_value is not None else None
+    return {"score": score, "p_value": p_value, "normal_subjects": subjects}
 
 
 def hashes_of(job: Job) -> dict[str, str | None]:
@@ -78,15 +94,21 @@ def _write(found: Segmentation, stem: str, out: Path) -> dict[str, str]:
     return hashes
 
 
+def mask_facts(mask: Volume) -> dict[str, Any]:
+    """Return what a mask says in figures: its volume in ml, and of how many places it is."""
+    labels = np.zeros(mask.shape, np.int32)
+    clusters = label(mask.voxels, generate_binary_structure(3, 3), output=labels)
+    flagged_ml = float(mask.voxels.sum()) * mask.voxel_mm3 / 1000
+    return {"flagged_ml": round(flagged_ml, 4), "clusters": clusters}
+
+
 def _facts(found: Segmentation) -> dict[str, Any]:
-    """Return what the mask says in figures, in ml, and where the map is highest."""
-    voxel_ml = found.map.voxel_mm3 / 1000
-    labels = np.zeros(found.mask.shape, np.int32)
-    clusters = label(found.mask.voxels, generate_binary_structure(3, 3), output=labels)
+    """Return what the mask says, how large the body is, and where the map is highest."""
+    body_voxels = int(found.body.voxels.sum())
     return {
-        "flagged_ml": round(float(found.mask.voxels.sum()) * voxel_ml, 4),
-        "clusters": clusters,
-        "body_ml": round(float(found.body.voxels.sum()) * voxel_ml, 2),
+        **mask_facts(found.mask),
+        "body_voxels": body_voxels,
+        "body_ml": round(body_voxels * found.map.voxel_mm3 / 1000, 2),
         "highest": float(found.map.voxels[found.body.voxels].max()),
         "highest_at_mm": _peak_mm(found.map, found.body.voxels),
     }

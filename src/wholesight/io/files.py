@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wholesight.errors import InputError, OutputError
+from wholesight.errors import InputError, OutputError, UsageError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -62,6 +62,15 @@ def make_folder(path: Path) -> Path:
     write_bytes(path / ".wholesight-write-test", b"")
     (path / ".wholesight-write-test").unlink(missing_ok=True)  # two workers may share the folder
     return path
+
+
+def require_new(path: Path) -> None:
+    """Refuse an output folder that holds anything, which would be lost. Raises UsageError."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(
+            f"{path}: is there already, and nothing is written over. Choose another --out, or "
+            "remove it first."
+        )
 
 
 def sha256(path: Path) -> str:

@@ -45,6 +45,11 @@ class Combination(Method, ABC):
     def last_start(self) -> float:
         return max(part.last_start for part in self.parts.values())
 
+    @property
+    def scaled_per_slice(self) -> bool:
+        """Whether all parts are; one that is not still tells odd slices from healthy ones."""
+        return all(part.scaled_per_slice for part in self.parts.values())
+
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
     ) -> LossTerms:

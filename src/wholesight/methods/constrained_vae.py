@@ -19,6 +19,8 @@ from wholesight.attention import (
     Attention,
     LatentSum,
     Target,
+    min_max,
+    row_maxima,
     shrunk,
     summed,
 )
@@ -30,6 +32,8 @@ from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
 from wholesight.objective.penalties import PENALTIES, LogBarrier, Penalty
 
 _PUBLISHED_TARGET: Final = LatentSum()
+# These give every slice, healthy or not, the same maximum; the others keep what a slice's is.
+_ONE_RANGE_A_SLICE: Final = (min_max, row_maxima)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +152,10 @@ class ConstrainedVAE(Method):
     @property
     def last_start(self) -> float:
         return max((term.warmup_epochs for term in self.terms), default=0.0)
+
+    @property
+    def scaled_per_slice(self) -> bool:
+        return self.map_normalisation in _ONE_RANGE_A_SLICE
 
     def doubts(self, epochs: int) -> list[str]:
         pixels = self._constrained_side() ** 2

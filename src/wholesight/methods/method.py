@@ -52,6 +52,15 @@ class Method(nn.Module, ABC):
         """The epoch at which the last part of its training begins; training must go beyond it."""
         return 0.0
 
+    @property
+    def scaled_per_slice(self) -> bool:
+        """Whether every slice of the map is stretched to one range of its own.
+
+        Then the highest value says nothing of how odd a slice is, a healthy slice reaches what an
+        abnormal one does, and neither a score of a scan nor a threshold can tell them apart.
+        """
+        return False
+
     def doubts(self, epochs: int) -> list[str]:
         """Return what to tell before training that long, a sentence or two each.
 

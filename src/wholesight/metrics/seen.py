@@ -17,10 +17,7 @@ from wholesight.metrics.lesion import LesionCounts, components, lesion_counts
 from wholesight.metrics.overlap import counts_of
 from wholesight.metrics.pro import region_shares, region_steps
 from wholesight.metrics.ranking import Steps, steps_of
-
-# A scan's score is the mean over this share of its pixels, the oddest ones: one noisy pixel does
-# not decide, and a lesion of a few millilitres still does.
-ODDEST_SHARE = 0.01
+from wholesight.scan_score import scan_score
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,7 @@ class Seen:
     @cached_property
     def score(self) -> float:
         """The scan's own score: the mean of its oddest pixels; NaN without scores or pixels."""
-        scores = self.pixels.scores
-        if scores is None or not scores.size:
-            return float("nan")
-        odd = max(1, round(ODDEST_SHARE * scores.size))
-        return float(np.partition(scores, scores.size - odd)[-odd:].mean(dtype=np.float64))
+        return float("nan") if self.pixels.scores is None else scan_score(self.pixels.scores)
 
 
 def below_all(steps: Steps, below: tuple[int, int]) -> Steps:

@@ -21,6 +21,7 @@ from wholesight.benchmark.plan.contenders import Contender
 from wholesight.benchmark.plan.material import Material
 from wholesight.benchmark.plan.place import cell_folder, is_finished, unfinished, write_facts
 from wholesight.benchmark.plan.protocol import Protocol
+from wholesight.calibration import Terms
 from wholesight.datasets.scans import Scans
 from wholesight.detector import RECORD, Detector
 from wholesight.errors import ModelError, OutputError
@@ -195,8 +196,8 @@ def _calibrate(cell: Cell, detector: Detector, folder: Path) -> Detector:
         return detector
     detector.require_unseen(cell.material.files["calibration"])
     normals = zip((case.subject for case in cases), Scans(cases), strict=True)
-    found = detector.calibrate(normals, rule=cell.rule, alpha=cell.alpha)
-    found.save_threshold(folder)
+    found = detector.calibrate(normals, Terms(rule=cell.rule, alpha=cell.alpha))
+    found.save_calibration(folder)
     return found
 
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from wholesight.benchmark.judge.evaluate import Scored
 from wholesight.benchmark.judge.map_files import find_map_files
+from wholesight.calibration import Normals, Terms
 from wholesight.datasets import Case
 from wholesight.datasets.case import part_of
 from wholesight.detector import Detector
-from wholesight.errors import InputError
+from wholesight.errors import InputError, UsageError
 from wholesight.io.nifti import read, read_mask
 from wholesight.metrics import eroded
 from wholesight.prep.body import Body
@@ -122,15 +123,27 @@ def floor_recipe(body: str | Mapping[str, Any] = "nonzero") -> Recipe:
 
 
 def floor(
-    normals: Iterable[tuple[str, Scan]] | None,
-    *,
-    rule: str,
-    alpha: float,
-    recipe: Recipe | None = None,
+    normals: Iterable[tuple[str, Scan]] | None, terms: Terms, *, recipe: Recipe | None = None
 ) -> Detector:
-    """Return the intensity floor, with a threshold where (subject, scan) normals are at hand."""
+    """Return the intensity floor, with a threshold where (subject, scan) normals are at hand.
+
+    Where the terms ask for more than so few subjects, or the floor's map, can give, the percentile
+    at the same alpha stands in; the threshold says so among its doubts.
+    """
     detector = Detector(recipe=recipe or floor_recipe())
-    return detector if normals is None else detector.calibrate(normals, rule=rule, alpha=alpha)
+    if normals is None:
+        return detector
+    scans = (detector.normal_scan(subject, None, scan) for subject, scan in normals)
+    found = Normals(scan for scan in scans if scan is not None)
+    try:
+        return detector.with_normals(found, terms)
+    except UsageError as fault:
+        reason = str(fault).split(". ")[0].rstrip(".")
+        return detector.with_normals(
+            found,
+            Terms(rule="percentile", alpha=terms.alpha),
+            doubts=(f"The percentile stands in: {reason}.",),
+        )
 
 
 def _on_grid(volume: Volume, path: Path, case: Case, scan: Scan) -> np.ndarray:

@@ -15,6 +15,8 @@ from wholesight.benchmark.plan.material import Material, gather
 from wholesight.benchmark.plan.place import PROTOCOL
 from wholesight.benchmark.plan.suite import Suite
 from wholesight.benchmark.results import COMPARED
+from wholesight.calibration import Terms
+from wholesight.calibration.choose import require_subjects
 from wholesight.detector import device_name
 from wholesight.errors import OutputError, UsageError
 from wholesight.io.files import write_json
@@ -76,14 +78,27 @@ def draw_up(
 ) -> Protocol:
     """Resolve the methods, look at every file, and refuse what cannot be judged honestly.
 
-    Raises RecipeError, UsageError for a device that is not here or a data set given twice, and
-    InputError for data that cannot be used or (E_LEAK) serve twice.
+    Raises RecipeError, UsageError for a device that is not here, a data set given twice or too few
+    calibration subjects for the suite's rule, and InputError for data that cannot be used or
+    (E_LEAK) serve twice.
     """
     where: Literal["cpu", "cuda"] = "cuda" if device_name(device) == "cuda" else "cpu"
     methods = contenders(suite)
     materials = gather(data, suite)
     require_no_leak(materials)
+    _require_calibration_subjects(suite, materials)
     return Protocol(suite=suite, contenders=methods, materials=tuple(materials), device=where)
+
+
+def _require_calibration_subjects(suite: Suite, materials: Sequence[Material]) -> None:
+    """Refuse a rule that cannot keep its promise before days of training, not after them."""
+    for material in materials:
+        subjects = {case.subject for case in material.calibration}
+        if subjects:
+            try:
+                require_subjects(len(subjects), Terms(rule=suite.rule, alpha=suite.alpha))
+            except UsageError as fault:
+                raise UsageError(f"suite {suite.name}, {material.name}: {fault}") from fault
 
 
 def write_protocol(protocol: Protocol, out: Path) -> None:

@@ -1,0 +1,189 @@
+"""What `wholesight calibrate` prints: the threshold, what it promises, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from wholesight.calibration import Terms, Threshold
+    from wholesight.calibration.odd import Odd
+    from wholesight.calibration.realised import Realised
+    from wholesight.detector.report import Group, Report
+
+# Rules whose alpha is a share of the body; that of others is a share of scans.
+_ABOUT_THE_BODY = ("crc", "percentile", "fixed")
+# So many subjects that stick out are printed; calibration.json has all of them.
+_MOST_ODD = 5
+
+
+def show(report: Report, model: Path) -> None:
+    """Print a report on a calibration that has just been saved in a model folder."""
+    from wholesight.cli.speech import command, console
+
+    say = console()
+    for site, group in report.groups.items():
+        show_threshold(group.threshold, site, say)
+        say.print()
+        _show_facts(list(_facts(group, report.terms)), say)
+    if report.left_out:
+        _show_facts([("left out", f"{_some(report.left_out)}: no slice is normal")], say)
+    if report.costs is not None:
+        _show_costs(report, say)
+    if report.replaced:
+        say.print(f"\nReplaced: {_replaced(report)}", soft_wrap=True)
+    say.print(f"{'' if report.replaced else chr(10)}Saved in {model}. Next:", soft_wrap=True)
+    of_site = () if None in report.groups else ("--site", next(iter(report.groups)))
+    words = ("segment", model, "SCAN.nii.gz", *of_site, "--out", "DIR")
+    say.print("  " + command(*words), soft_wrap=True)
+
+
+def show_threshold(threshold: Threshold, site: str | None, say: Console) -> None:
+    """Print a threshold, what it promises, and what speaks against that."""
+    from rich.text import Text
+
+    from wholesight.calibration.wording import in_mm3
+    from wholesight.cli.speech import say_indented
+
+    least = threshold.min_lesion_mm3
+    head = f"threshold {threshold.value:.6g}" + f", smallest lesion {in_mm3(least)}" * (least > 0)
+    say.print(Text(f"\n{f'{site}: ' if site else ''}{head}", "bold"), soft_wrap=True)
+    say_indented(threshold.statement, say)
+    # Why nothing is promised stands in the statement already.
+    for doubt in (each for each in threshold.doubts if each not in threshold.statement):
+        say_indented(f"doubt: {doubt}", say, style="yellow")
+
+
+def _show_group(group: Group, terms: Terms, site: str | None, say: Console) -> None:
+    show_threshold(group.threshold, site, say)
+    say.print()
+    _show_facts(list(_facts(group, terms)), say)
+
+
+def _facts(group: Group, terms: Terms) -> Iterator[tuple[str, str]]:
+    threshold = group.threshold
+    yield "set on", _set_on(threshold)
+    n = threshold.subjects
+    yield "finest alpha", f"1/{n + 1} = {threshold.finest:.3g}"
+    if group.spread:
+        low, high = (f"{100 * rate:.2g}" for rate in group.spread)
+        yield "expected", f"{low} to {high} % {_counted(terms)}, in 9 of 10 calibration sets alike"
+    yield "realised", _realised(group.realised, terms)
+    if group.odd:
+        yield "sticking out", _sticking_out(group.odd)
+
+
+def _set_on(threshold: Threshold) -> str:
+    from wholesight.datasets.finding import count
+
+    parts = (threshold.subjects, "subject"), (threshold.scans, "scan"), (threshold.slices, "slice")
+    return ", ".join(count(number, what) for number, what in parts)
+
+
+def _counted(terms: Terms) -> str:
+    """Say what a rate is the rate of."""
+    if terms.rule in _ABOUT_THE_BODY:
+        return "of a healthy body above the threshold"
+    return "of healthy scans flagged as the rule counts"
+
+
+def _realised(realised: Realised, terms: Terms) -> str:
+    """Say what became of normal subjects at a threshold that they had no part in."""
+    if realised.mean_share is None:
+        return f"not known: {realised.reason}"
+    n, counted = realised.flagged.size, int(realised.flagged.sum())
+    each = "" if terms.rule == "fixed" else ", each at the threshold of all others"
+    share = f"{100 * realised.mean_share:.2g} % of the body above"
+    if terms.rule in _ABOUT_THE_BODY:
+        return f"{share}, and something flagged in {counted} of {n} subjects{each}"
+    return f"flagged in {counted} of {n} subjects as the rule counts, and {share}{each}"
+
+
+def _sticking_out(odd: list[Odd]) -> str:
+    named = [f"{each.subject} (score {each.score:.4g})" for each in odd[:_MOST_ODD]]
+    more = f" and {len(odd) - _MOST_ODD} more" if odd[_MOST_ODD:] else ""
+    return (
+        f"{', '.join(named)}{more}. Look at their scans: an incidental finding raises the "
+        "threshold for everybody. Leave a subject out for what its scan shows, never for its score."
+    )
+
+
+def _show_costs(report: Report, say: Console) -> None:
+    """Print what is found of lesions that were made up, and warn when it is next to nothing."""
+    from rich.padding import Padding
+
+    from wholesight.cli.speech import say_indented
+
+    costs = report.costs or []
+    most = max((cost.scans for cost in costs), default=0)
+    if not most:
+        say.print("\nwhat it costs: no made-up lesion fits into these scans, so it is not known")
+        return
+    say.print(
+        f"\nwhat it costs: made-up lesions in {most} calibration scans, found at this threshold"
+    )
+    say.print(Padding(_table_of_costs(report), (0, 0, 0, 2)))
+    if report.is_silent:
+        warning = (
+            "warning: silent detector. Even the largest and plainest of these lesions are found in "
+            "under 10 % of scans: whatever is promised about healthy scans, it is kept by flagging "
+            "hardly anything. Take a larger --alpha, more calibration subjects, or another recipe."
+        )
+        say_indented(warning, say, style="bold yellow")
+
+
+def _table_of_costs(report: Report) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("volume", "contrast", "scans", "found", "by chance", "of it flagged"):
+        table.add_column(name, justify="right")
+    for cost in report.costs or []:
+        rates = (cost.found, cost.found_by_chance, cost.voxels)
+        table.add_row(
+            f"{cost.volume_ml:g} ml",
+            f"{100 * cost.contrast:+.0f} %",
+            str(cost.scans),
+            *(_percent(rate) for rate in rates),
+        )
+    return table
+
+
+def _percent(rate: float) -> str:
+    return "-" if isnan(rate) else f"{100 * rate:.0f} %"
+
+
+def _replaced(report: Report) -> str:
+    return ", ".join(
+        f"{f'{before.site}: ' if before.site else ''}{before.rule}, {before.value:.6g}"
+        for before in report.replaced
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    from wholesight.datasets.finding import some
+
+    return some(names)
+
+
+def _show_facts(facts: list[tuple[str, str]], say: Console) -> None:
+    """Print names and values in two columns; values wrap on a terminal, else stay in one line."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    if not say.is_terminal:
+        for name, value in facts:
+            say.print(f"  {name}: {value}", soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in facts:
+        table.add_row(name, Text(value))
+    say.print(Padding(table, (0, 0, 0, 2)))

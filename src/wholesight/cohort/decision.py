@@ -1,0 +1,167 @@
+"""Which scans of a cohort are called abnormal: one decision over all of them.
+
+A scan's p-value says how often a normal one would be as odd. Over a cohort p-values are judged
+together (Benjamini-Hochberg), so that of the scans that are called at most a share `fdr` is
+expected to be normal. What was decided therefore belongs to the run, never to one scan.
+
+Axes: m scans that have a p-value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from wholesight.calibration.conformal import (
+    benjamini_hochberg,
+    exact,
+    fewest_callable,
+    subjects_needed,
+)
+from wholesight.datasets.finding import count
+
+# The code of a case's note that says why it has no p-value.
+NO_P: Final = "N_NO_P"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What is called abnormal, and what limits that.
+
+    fdr : share of normal scans that is expected among those called, at most. called : of every
+    scan with a p-value whether it is. notes : {"code", "text"} of what a reader should know.
+    """
+
+    fdr: float
+    called: dict[str, bool]
+    notes: list[dict[str, str]]
+
+    @property
+    def line(self) -> str | None:
+        """Say how many were called; None where no scan has a p-value.
+
+        >>> Decision(fdr=0.05, called={"a": True, "b": False}, notes=[]).line
+        '1 of 2 scans called abnormal at FDR 5 %'
+        """
+        if not self.called:
+            return None
+        yes, total = sum(self.called.values()), len(self.called)
+        return f"{yes} of {count(total, 'scan')} called abnormal at FDR {_percent(self.fdr)}"
+
+    def answer(self, case: str) -> str:
+        """Return yes, no, or nothing for a scan without a p-value."""
+        return {True: "yes", False: "no", None: ""}[self.called.get(case)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what run.json holds of it."""
+        yes, total = sum(self.called.values()), len(self.called)
+        return {"fdr": self.fdr, "tested": total, "abnormal": yes, "notes": self.notes}
+
+
+def decide(records: Mapping[str, Mapping[str, Any]], *, fdr: float) -> Decision:
+    """Decide over all scans of a run; failed ones are not among them and do not count.
+
+    records : {case: its JSON}, of which p_value (None where there is none), normal_subjects (how
+    many it was compared with), subject, threshold and notes count. fdr : in (0, 1).
+
+    >>> of = {"p_value": 0.01, "normal_subjects": 99, "subject": "s", "notes": []}
+    >>> of["threshold"] = {"doubts": []}
+    >>> decide({"a": of, "b": {**of, "p_value": None}}, fdr=0.05).called
+    {'a': True}
+    """
+    tested = {case: each for case, each in records.items() if each["p_value"] is not None}
+    p = np.array([each["p_value"] for each in tested.values()], np.float64)
+    called = benjamini_hochberg(p, level=fdr).tolist()
+    notes = [
+        *_untested(records),
+        *_few_normals(tested, fdr),
+        *_several_of_one(tested),
+        *_doubted(tested),
+    ]
+    return Decision(fdr=fdr, called=dict(zip(tested, called, strict=True)), notes=notes)
+
+
+def _untested(records: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    """Say once why scans have no p-value; each one's own note says it too."""
+    whys = [note["text"] for each in records.values() for note in each["notes"]
+            if note["code"] == NO_P]  # fmt: skip
+    if whys:
+        left = len(records) - len(whys)
+        counted = f"The FDR is over the other {left}." if left else "No scan is called abnormal."
+        yield _note(NO_P, f"{count(len(whys), 'scan')} without a p-value. {whys[0]} {counted}")
+
+
+def _few_normals(tested: Mapping[str, Mapping[str, Any]], fdr: float) -> Iterator[dict[str, str]]:
+    """Warn when a single abnormal scan cannot be called, however odd it is."""
+    if not tested:
+        return
+    # Where sites differ, the one with most normals can give the smallest p-value.
+    normals, scans = max(each["normal_subjects"] for each in tested.values()), len(tested)
+    fewest = fewest_callable(normals, scans, level=fdr)
+    if fewest > 1:
+        text = f"{_finest(normals)} {_what_that_means(fewest, scans, fdr)}"
+        yield _note("N_FEW_NORMALS", f"{text} {_what_it_takes(scans, fdr, normals)}")
+
+
+def _finest(normals: int) -> str:
+    return (
+        f"A p-value from {count(normals, 'normal subject')} is never below 1/{normals + 1} = "
+        f"{1 / (normals + 1):.2g}."
+    )
+
+
+def _what_that_means(fewest: int, scans: int, fdr: float) -> str:
+    at = f"At FDR {_percent(fdr)}"
+    if scans == 1:
+        return f"{at} this scan cannot be called abnormal, however odd it is."
+    if fewest > scans:
+        return f"{at} none of these {scans} scans can be called abnormal, however odd it is."
+    return (
+        f"{at} over {scans} scans none is called abnormal unless at least {fewest} are called "
+        f"together; {fewest} scans that score above every normal subject are. A single abnormal "
+        "scan goes unnoticed, however odd it is."
+    )
+
+
+def _what_it_takes(scans: int, fdr: float, normals: int) -> str:
+    """Say with how many normal subjects one odd scan, and any scan at all, can be called."""
+    alone = subjects_needed(float(exact(fdr) / scans))
+    together = subjects_needed(fdr)
+    needed = f"It takes {count(alone, 'normal subject')} for one scan to be called by itself"
+    if normals < together < alone:
+        needed += f", and {together} for any to be called if all {scans} are odd"
+    return (
+        f"{needed}. Calibrate on more, or look at the scans in the order of their scores in "
+        "results.tsv."
+    )
+
+
+def _several_of_one(tested: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    subjects = {each["subject"] for each in tested.values()}
+    if len(subjects) < len(tested):
+        yield _note(
+            "N_SUBJECTS",
+            f"The {len(tested)} scans are of {count(len(subjects), 'subject')}. The FDR counts "
+            "scans, not subjects, and takes them to be independent, which scans of one subject "
+            "are not.",
+        )
+
+
+def _doubted(tested: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    """Pass on what is known against the calibration: p-values rest on the same normal scans."""
+    doubts = dict.fromkeys(
+        doubt for each in tested.values() for doubt in each["threshold"]["doubts"]
+    )
+    if doubts:
+        yield _note("N_DOUBT", f"What speaks against these p-values: {' '.join(doubts)}")
+
+
+def _note(code: str, text: str) -> dict[str, str]:
+    return {"code": code, "text": text}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
