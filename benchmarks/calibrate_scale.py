@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -165,10 +166,13 @@ def page(steps: list[Step], size: int, scans: int, before_mib: float, after_mib:
         *(f"| {step.what} | {step.seconds:.2f} |" for step in steps),
         f"| **all of it** | **{total:.2f}** |",
         "",
-        f"One command uses one rule: {slowest:.1f} s with the slowest of them. The goal is "
-        f"{GOAL_S:g} s; it is {'met' if slowest < GOAL_S else 'missed'}. The summaries take "
-        f"{size / 1e6:.1f} MB, {size / scans:.0f} bytes a scan. Peak memory {after_mib:.0f} MiB, "
-        f"{before_mib:.0f} MiB of it with the scans made up and nothing worked out.",
+        textwrap.fill(
+            f"One command uses one rule: {slowest:.1f} s with the slowest of them. The goal is "
+            f"{GOAL_S:g} s; it is {'met' if slowest < GOAL_S else 'missed'}. The summaries take "
+            f"{size / 1e6:.1f} MB, {size / scans:.0f} bytes a scan. Peak memory {after_mib:.0f} "
+            f"MiB, {before_mib:.0f} MiB of it with the scans made up and nothing worked out.",
+            100,
+        ),
         "",
         "## A scan's summary does not grow with its voxels",
         "",

@@ -19,6 +19,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lgg import Figures, figures, judge, judge_floor, normals, open_lgg, spread
+from wholesight.calibration import Terms
 from wholesight.datasets import DataSet
 from wholesight.datasets.scans import Scans
 from wholesight.detector import Detector
@@ -94,7 +95,7 @@ def judged(folder: Path, name: str, how: str, data: DataSet) -> Figures:
     recipe.method.load_state_dict(Detector.load(folder).recipe.method.state_dict())
     if how == "negated":
         recipe = replace(recipe, method=Negated(recipe.method))
-    detector = Detector(recipe=recipe).calibrate(normals(data), rule="percentile", alpha=0.05)
+    detector = Detector(recipe=recipe).calibrate(normals(data), Terms(rule="percentile"))
     return figures(judge(name, detector, data))
 
 

@@ -177,7 +177,7 @@ def page(methods: Sequence[Method], deals: int) -> str:
         "shift": SHIFT_ALPHA,
     }
     parts = [
-        _ABOUT,
+        _ABOUT.rstrip(),
         *[_SPLIT, *split_table(methods)],
         *[_DEALS, *deals_table(methods, deals)],
         *[_SHIFT, *shift_table(methods)],
@@ -267,22 +267,23 @@ How it reads:
 
 - Ten subjects support alpha 0.1 and no less, and that barely: `crc` may then leave the calibration
   patients 1 % of their bodies. On the given split every promise was kept, with much to spare, and
-  nearly all of the tumours were lost for it. A promise is cheap to keep for who says nothing.
-- `percentile`, which promises nothing, finds most there. Dealt anew it flags more than its alpha in
-  the mean, as a plug-in must; `crc` never does, and at 0.2 finds about as much as `percentile` at
-  0.1 to 0.2. The one on the other side of the split was luck: the validation patients are calmer
-  than those that calibrate.
+  most of the tumours were lost for it. A promise is cheap to keep for who says nothing.
+- `percentile`, which promises nothing, finds most there, and stays below its alpha: the validation
+  patients are calmer than those that calibrate. Dealt anew, it flags more than its alpha in the
+  mean, as a rule must that takes n subjects for all; `crc` never does, and at 0.2 finds about as
+  much as `percentile` at 0.1 to 0.2.
 - Dealt anew, `fwe` and p-values lie where the ranks of exchangeable patients say, within what
-  {deals} deals leave to chance. One deal says little: with {check} to check on, none or two flagged
-  is all the same to alpha 0.1.
-- `fwe` for any place at all is mute on these maps: the oddest spot of a normal slice (a rim, the
-  swelling beside a tumour, the ends of the head) is odder than the tumours are. Asked for what
-  matters, a share of the body or a place of 5 ml, it finds some of them at the same alpha.
+  {deals} deals leave to chance. A single deal says little: at alpha 0.1, anything from nobody to
+  three of {check} is within nine tenths of the deals.
+- `fwe` for any place at all is all but mute on these maps: the oddest spot in somebody's normal
+  slices is odder than the tumours are. Asked for what matters, a share of the body or a place of
+  5 ml, it leaves some of them at the same alpha. So do p-values of the oddest 1 %, but few.
 - `tolerance` at 0.2 takes the oddest of {calibrate} patients, as `fwe` does at 0.05: that is the
   price of a confidence.
-- Institutions are not exchangeable. Calibrated elsewhere, some flag several times what was asked
-  for (FG), and some nothing (DU), which costs tumours instead. Nothing about a threshold tells
-  beforehand which of the two it will be; normals of one's own do.
+- Institutions are not exchangeable. Calibrated elsewhere, one (FG) has up to several times what was
+  asked for, and one (DU) next to nothing, which costs tumours instead: most of the validation
+  patients are its own. Nothing about a threshold tells beforehand which it will be; normals of
+  one's own do. Five patients are few, and these shares are rough.
 """
 
 _SPLIT: Final = """

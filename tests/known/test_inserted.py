@@ -17,6 +17,21 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+def drawn(region, spacing_mm, *, volume_ml, seed=0):
+    """The weights of a lesion that fits."""
+    weight = draw_weight(region, spacing_mm, volume_ml=volume_ml, rng=rng(seed))
+    assert weight is not None
+    return weight
+
+
+def inserted(image, region, spacing_mm, *, volume_ml, contrast, seed=0):
+    """An image with a lesion that fits."""
+    options = {"volume_ml": volume_ml, "contrast": contrast}
+    made = insert(image, region, spacing_mm, **options, rng=rng(seed))
+    assert made is not None
+    return made
+
+
 def ball(spacing_mm, radius_mm=40.0):
     """A body of about 268 ml, with a margin of air."""
     axes = [np.arange(-radius_mm - step, radius_mm + 2 * step, step) for step in spacing_mm]
@@ -40,8 +55,7 @@ def away_mm(lesion, spacing_mm):
 def test_its_volume_is_exact_and_it_is_one_piece_within_the_body(spacing_mm, volume_ml, turn, seed):
     region = ball(spacing_mm).transpose(turn)[::-1]
     spacing_mm = tuple(spacing_mm[axis] for axis in turn)
-    weight = draw_weight(region, spacing_mm, volume_ml=volume_ml, rng=rng(seed))
-    assert weight is not None
+    weight = drawn(region, spacing_mm, volume_ml=volume_ml, seed=seed)
     lesion, voxel_ml = weight > 0, np.prod(spacing_mm) / 1000
     assert abs(lesion.sum() * voxel_ml - volume_ml) <= voxel_ml / 2 * (1 + 1e-9)
     assert label(lesion)[1] == 1
@@ -52,7 +66,7 @@ def test_its_volume_is_exact_and_it_is_one_piece_within_the_body(spacing_mm, vol
 
 @pytest.mark.parametrize("spacing_mm", SPACINGS)
 def test_it_is_a_ball_in_mm_and_not_in_voxels(spacing_mm):
-    weight = draw_weight(ball(spacing_mm), spacing_mm, volume_ml=30, rng=rng())
+    weight = drawn(ball(spacing_mm), spacing_mm, volume_ml=30)
     away = away_mm(weight > 0, spacing_mm)
     radius_mm = np.cbrt(3 * 30_000 / (4 * np.pi))
     # The mean square of one coordinate over a ball is r^2 / 5.
@@ -64,7 +78,7 @@ def test_it_is_a_ball_in_mm_and_not_in_voxels(spacing_mm):
 def test_its_centre_is_as_deep_as_a_ball_of_its_volume_needs(seed):
     spacing_mm = (2.0, 2.0, 2.0)
     region = ball(spacing_mm)
-    weight = draw_weight(region, spacing_mm, volume_ml=8, rng=rng(seed))
+    weight = drawn(region, spacing_mm, volume_ml=8, seed=seed)
     depth_mm = distance_transform_edt(region, spacing_mm)
     middle = np.argwhere(weight > 0).mean(axis=0).round().astype(int)
     assert depth_mm[tuple(middle)] > np.cbrt(3 * 8000 / (4 * np.pi)) - 1
@@ -74,7 +88,7 @@ def test_in_few_slices_it_is_flat_and_keeps_its_volume():
     region = ball((1.0, 1.0, 4.0))
     middle = region.shape[2] // 2
     region[:, :, : middle - 1] = region[:, :, middle + 2 :] = False
-    weight = draw_weight(region, (1.0, 1.0, 4.0), volume_ml=8, rng=rng())
+    weight = drawn(region, (1.0, 1.0, 4.0), volume_ml=8)
     lesion = weight > 0
     assert lesion.sum() == 2000
     assert not (lesion & ~region).any()
@@ -86,7 +100,7 @@ def test_its_place_is_random_and_does_not_depend_on_the_contrast():
     image = region * np.float32(100)
 
     def lesion(seed, contrast):
-        made = insert(image, region, (2, 2, 2), volume_ml=2, contrast=contrast, rng=rng(seed))
+        made = inserted(image, region, (2, 2, 2), volume_ml=2, contrast=contrast, seed=seed)
         return made.lesion
 
     np.testing.assert_array_equal(lesion(1, -0.5), lesion(1, 0.7))
@@ -101,7 +115,7 @@ def test_its_contrast_is_that_over_its_voxels(contrast, dtype):
     region = ball((2.0, 2.0, 2.0))
     image = np.where(region, 200, 0).astype(dtype)
     before = image.copy()
-    made = insert(image, region, (2, 2, 2), volume_ml=5, contrast=contrast, rng=rng())
+    made = inserted(image, region, (2, 2, 2), volume_ml=5, contrast=contrast)
     assert made.image[made.lesion].mean() == pytest.approx(200 * (1 + contrast), rel=1e-5)
     assert (made.image >= 0).all()
     assert np.issubdtype(made.image.dtype, np.floating)
@@ -126,13 +140,16 @@ def test_where_air_is_negative_signal_counts_from_the_lowest_value():
     np.testing.assert_allclose(made, [[[-1000, 350, 40]]])
 
 
-def test_its_border_is_softer_than_its_inside():
-    spacing_mm = (1.0, 1.0, 1.0)
-    weight = draw_weight(ball(spacing_mm), spacing_mm, volume_ml=20, rng=rng())
-    depth_mm = distance_transform_edt(weight > 0)
-    by_depth = [weight[depth_mm == depth].mean() for depth in (1.0, 2.0, 3.0)]
-    assert by_depth[0] < by_depth[1] < by_depth[2]
+@pytest.mark.parametrize("step_mm", [1.0, 2.0])
+def test_its_border_is_softer_than_its_inside(step_mm):
+    """The inside begins at a depth of 3 mm, whatever the voxels."""
+    spacing_mm = (step_mm, step_mm, step_mm)
+    weight = drawn(ball(spacing_mm), spacing_mm, volume_ml=20)
+    depth_mm = np.asarray(distance_transform_edt(weight > 0, spacing_mm))
+    rising = [weight[depth_mm == depth].mean() for depth in np.arange(step_mm, 3.1, step_mm)]
+    assert rising == sorted(set(rising))
     np.testing.assert_allclose(weight[depth_mm >= 3], weight.max())
+    assert weight[depth_mm == step_mm].max() < 0.95 * weight.max()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +172,7 @@ def test_none_where_it_does_not_fit(region, volume_ml):
 def test_the_smallest_that_fits_is_a_voxel_and_the_largest_half_a_piece():
     region = np.ones((5, 5, 5), bool)
     for volume_ml, voxels in ((0.001, 1), (0.062, 62)):
-        weight = draw_weight(region, (1, 1, 1), volume_ml=volume_ml, rng=rng())
+        weight = drawn(region, (1, 1, 1), volume_ml=volume_ml)
         assert np.count_nonzero(weight) == voxels
 
 
@@ -164,9 +181,19 @@ def test_it_never_spans_two_pieces(seed):
     """Two plates with a gap: the nearest voxels of a centre in one are soon those of the other."""
     region = np.zeros((30, 30, 9), bool)
     region[..., 1:4] = region[..., 5:8] = True
-    weight = draw_weight(region, (1, 1, 1), volume_ml=0.8, rng=rng(seed))
+    weight = drawn(region, (1, 1, 1), volume_ml=0.8, seed=seed)
     assert np.count_nonzero(weight) == 800
     assert np.any(weight[..., :4]) != np.any(weight[..., 4:])
+
+
+def test_it_never_lies_across_a_cleft():
+    """One piece, but for its near end two plates: near that end alone a lesion is one piece."""
+    region = np.ones((40, 20, 11), bool)
+    region[2:, :, 5] = False
+    weights = [draw_weight(region, (1, 1, 1), volume_ml=0.9, rng=rng(seed)) for seed in range(12)]
+    fitted = [weight for weight in weights if weight is not None]
+    assert fitted
+    assert all(label(weight)[1] == 1 for weight in fitted)
 
 
 @pytest.mark.parametrize("volume_ml", [0.0, -1.0, np.nan, np.inf])
@@ -187,7 +214,7 @@ def test_it_fits_into_a_head(spacing_mm):
     image = head.with_lesion(np.zeros(head.grid.shape), 0.0).image
     voxel_ml = np.prod(spacing_mm) / 1000
     for volume_ml in (1.0, 8.0, 40.0):
-        made = insert(image, image > 0, spacing_mm, volume_ml=volume_ml, contrast=0.5, rng=rng())
+        made = inserted(image, image > 0, spacing_mm, volume_ml=volume_ml, contrast=0.5)
         assert abs(made.lesion.sum() * voxel_ml - volume_ml) <= voxel_ml / 2
         healthy = image[made.lesion].astype(float).sum()
         assert made.image[made.lesion].sum() / healthy == pytest.approx(1.5, abs=0.1)

@@ -23,6 +23,7 @@ EVERY_RULE = [
     Terms(rule="fwe", alpha=0.1, share=0.02),
     Terms(rule="fwe", alpha=0.15, min_lesion_mm3=40),
     Terms(rule="fwe", alpha=0.1, level=1.5),
+    Terms(rule="fwe", alpha=0.4, level=1.6),
     Terms(rule="tolerance", alpha=0.2, confidence=0.9),
     Terms(rule="tolerance", alpha=0.2, confidence=0.9, share=0.1, min_lesion_mm3=0.0),
 ]
@@ -71,7 +72,7 @@ def realised(found, terms, least):
 
 @pytest.mark.parametrize("decimals", [None, 1, 0], ids=["distinct", "ties", "many ties"])
 @pytest.mark.parametrize("terms", EVERY_RULE, ids=str)
-@pytest.mark.parametrize("least", [0.0, 30.0])
+@pytest.mark.parametrize("least", [0.0, 30.0, 130.0])
 def test_it_is_the_loop_over_subjects(terms, decimals, least):
     found = normals(25, seed=3, decimals=decimals)
     judged = realised(found, terms, least)

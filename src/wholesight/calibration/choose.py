@@ -141,6 +141,7 @@ def _require_halves(there: int, needed: int, terms: Terms) -> None:
 
 
 def curves_of(normals: Normals) -> list[list[Curve]]:
+    """Return the curves of each subject's scans."""
     return [[scan.curve for scan in scans] for scans in normals.by_subject.values()]
 
 

@@ -122,7 +122,7 @@ def _largest(mask: Bool[np.ndarray, "i j k"]) -> int:
     """Return how many voxels the largest connected place has."""
     labels = np.zeros(mask.shape, np.int32)
     places = label(mask, _NEIGHBOURS, output=labels)
-    # Of the mask alone: most levels leave little of a body, and counting all of it doubles the time.
+    # Of the mask alone: most levels leave little of a body, and counting all takes twice as long.
     return int(np.bincount(labels[mask]).max()) if places else 0
 
 

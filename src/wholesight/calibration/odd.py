@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wholesight.calibration.normals import Normals, NormalScan
+from wholesight.calibration.normals import Normals
 
 # Tukey's far out: this many interquartile ranges above the upper quartile.
 FAR_OUT: Final = 3.0
@@ -28,7 +28,7 @@ _DEVIATIONS: Final = 1.69
 class Odd(NamedTuple):
     """A subject that sticks out.
 
-    score : in the unit of what was looked at, higher = odder. times : how many interquartile
+    score : of its oddest scan, higher = odder. times : how many interquartile
     ranges it lies above the upper quartile, more than 3.
     """
 
@@ -42,17 +42,13 @@ def sticking_out(normals: Normals) -> list[Odd]:
 
     Empty with fewer than five subjects, who have no fence, and where the scans have no score.
     """
-    return [] if normals.scores is None else _named(normals, normals.scores)
-
-
-def flagged_far_out(normals: Normals, level: float) -> list[Odd]:
-    """Return the subjects of whom a far-out share of the body lies above a level, most first.
-
-    A score is that of the oddest 1 % of a body and does not see how much of it is a little odd:
-    this does. It speaks of maps without a score, too. `score` is the share.
-    """
-    scans = normals.by_subject.values()
-    return _named(normals, np.array([_mean_share(several, level) for several in scans]))
+    scores = normals.scores
+    if scores is None or scores.size < FEWEST:
+        return []
+    times, subjects = far_out(scores), normals.subjects
+    found = np.flatnonzero(times > FAR_OUT)
+    by_oddness = found[np.argsort(-times[found], kind="stable")]
+    return [Odd(subjects[at], float(scores[at]), float(times[at])) for at in by_oddness]
 
 
 def far_out(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -69,17 +65,3 @@ def far_out(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75))
     spread = upper - lower or _DEVIATIONS * np.abs(values - median).mean()
     return (values - upper) / spread if spread else np.zeros(values.shape)
-
-
-def _named(normals: Normals, values: Float[np.ndarray, " n"]) -> list[Odd]:
-    if values.size < FEWEST:
-        return []
-    times = far_out(values)
-    subjects = normals.subjects
-    found = np.flatnonzero(times > FAR_OUT)
-    by_oddness = found[np.argsort(-times[found], kind="stable")]
-    return [Odd(subjects[at], float(values[at]), float(times[at])) for at in by_oddness]
-
-
-def _mean_share(scans: list[NormalScan], level: float) -> float:
-    return float(np.mean([scan.curve.share_above(level) for scan in scans]))

@@ -41,7 +41,8 @@ class Pooled:
         # In double precision, or every search for a double would first convert all of it.
         self._negated = negated[order].astype(np.float64)
         # S just above the k-th level from the top, for k = 0, 1, ...
-        self._above = np.concatenate([[0.0], np.cumsum(steps[order])])
+        self._above = np.zeros(steps.size + 1)
+        np.cumsum(steps[order], out=self._above[1:])
 
     def sum_above(self, level: float) -> float:
         """Return S(level)."""

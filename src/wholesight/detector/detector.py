@@ -76,8 +76,9 @@ class Detector:
             anomaly, prepared.body, threshold=threshold.value, voxel_mm3=volume.voxel_mm3
         )
         score = scan_score(anomaly[prepared.body]) if self.is_comparable else None
-        parts = (volume.like(part) for part in (anomaly, mask, prepared.body))
-        return Segmentation(*parts, score)
+        return Segmentation(
+            volume.like(anomaly), volume.like(mask), volume.like(prepared.body), score
+        )
 
     @property
     def is_comparable(self) -> bool:

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from wholesight.calibration import NO_PROMISE, SCREENING, Normals, Terms, Threshold
 from wholesight.calibration.fwe import fwe_rank
 from wholesight.calibration.odd import Odd, sticking_out
@@ -108,12 +106,14 @@ def thresholds_before(folder: Path) -> list[Before]:
 
 
 def expected_spread(
-    normals: Normals, terms: Terms, threshold: Threshold
+    normals: Normals, terms: Terms, threshold: Threshold, realised: Realised
 ) -> tuple[float, float] | None:
     """Return how far one calibration set's true rate may be from the mean over all of them.
 
     Of fwe and tolerance the rate of scans that show anything, of crc and percentile the mean share
-    of the body above the threshold. None of a fixed level and where no promise holds.
+    of the body above the threshold, after what each subject shows at the others' threshold. None of
+    a fixed level, where no promise holds, and for a share that nobody was left out for: shares of
+    the subjects that set the level themselves would be too low.
     """
     void = terms.rule in SCREENING and threshold.guarantee == NO_PROMISE
     if terms.rule == "fixed" or void:
@@ -125,21 +125,18 @@ def expected_spread(
         return beta_spread(n, fwe_rank(n, terms.alpha))
     if terms.rule == "tolerance":
         return beta_spread(n, tolerance_rank(n, terms.alpha, terms.confidence))
-    shares = [
-        np.mean([scan.curve.share_above(threshold.value) for scan in scans])
-        for scans in used.by_subject.values()
-    ]
-    return mean_spread(np.array(shares), n)
+    return mean_spread(realised.shares, n) if realised.shares.size else None
 
 
 def _group(detector: Detector, terms: Terms, min_lesion_mm3: float) -> Group:
     normals, threshold = detector.normals, detector.calibrated_threshold
     if normals is None:
         raise ValueError("the detector has no normals to report on")
+    realised = leave_one_out(normals, terms, threshold, min_lesion_mm3)
     return Group(
         threshold=threshold,
-        spread=expected_spread(normals, terms, threshold),
-        realised=leave_one_out(normals, terms, threshold, min_lesion_mm3),
+        spread=expected_spread(normals, terms, threshold, realised),
+        realised=realised,
         odd=sticking_out(normals),
     )
 
