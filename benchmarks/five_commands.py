@@ -34,7 +34,7 @@ def main() -> None:
     for words in (
         ["check", data],
         ["fit", data, "--recipe", "quick", "--out", model],
-        ["calibrate", model, data, "--alpha", "0.05"],
+        ["calibrate", model, data, "--rule", "percentile"],
         ["segment", model, data, "--subset", "validation", "--out", maps],
         ["evaluate", maps, data, "--subset", "validation", "--out", report],
     ):

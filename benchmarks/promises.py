@@ -260,8 +260,9 @@ holds is simulated in benchmarks/guarantees.md. Here nothing is made up, and the
 quite met: {known} calibration patients are few; a patient's slices without tumour are no healthy
 subject, for they lie beside tumours and at the ends of the head; the scans come from four
 institutions; and calibration patients have {known_slices} of such slices, validation patients
-{new_slices}. No method, rule or level was chosen by these figures, and {validation} patients are
-few: a small difference between two methods is not one.
+{new_slices}. No method or level was chosen by these figures; the share and the volume of the two
+variants of `fwe` are two of seven that were tried on these patients. {validation} patients are few:
+a small difference between two methods is not one.
 
 How it reads:
 
