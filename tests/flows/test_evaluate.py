@@ -117,21 +117,25 @@ def ours(theirs: Path, **told: object) -> Path:
 @pytest.mark.parametrize(
     ("change", "floor", "note"),
     [
-        ({}, "percentile: 90 %", None),
+        ({}, "percentile: at least 90 %", None),
         ({"rule": "crc", "alpha": 0.4}, "crc: on average at most 40 %", None),
         ({"rule": "fwe", "alpha": 0.4, "share": 0.02}, "more than 2 % of the body", None),
         (
             {"rule": "crc", "alpha": 0.05},
-            "percentile: 95 %",
+            "percentile: at least 95 %",
             STAND_IN.format("crc at alpha 0.05", 19),
         ),
         (
             {"rule": "tolerance", "alpha": 0.1, "confidence": 0.9, "share": 0.0},
-            "percentile: 90 %",
+            "percentile: at least 90 %",
             STAND_IN.format("tolerance at alpha 0.1", 22),
         ),
-        ({"rule": "fixed", "alpha": None}, "percentile: 95 %", OWN_UNIT.format("fixed")),
-        ({"rule": "fwe", "alpha": 0.4, "share": None}, "percentile: 95 %", OWN_UNIT.format("fwe")),
+        ({"rule": "fixed", "alpha": None}, "percentile: at least 95 %", OWN_UNIT.format("fixed")),
+        (
+            {"rule": "fwe", "alpha": 0.4, "share": None},
+            "percentile: at least 95 %",
+            OWN_UNIT.format("fwe"),
+        ),
     ],
 )
 def test_the_floor_is_thresholded_as_the_run_was_as_far_as_it_can_be(

@@ -336,7 +336,10 @@ def test_every_scan_has_the_threshold_and_the_normals_of_its_site(
     run = json_of(out / "run.json")
     assert "threshold" not in run
     assert run["by_site"] == json_of(of_two_sites / "threshold.json")["thresholds"]
-    assert "1/20" in run["notes"][0]["text"]
+    few = [note["text"] for note in run["notes"] if note["code"] == "N_FEW_NORMALS"]
+    assert [["1/10", "1/20"][k] in text for k, text in enumerate(few)] == [True, True]
+    assert "none of site A can be called abnormal" in few[0]
+    assert "none of site B is called abnormal unless" in few[1]
     again = wholesight("segment", of_two_sites, data, "--out", out, "--resume")
     assert "3 of them before" in again.out
 

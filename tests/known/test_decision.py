@@ -16,7 +16,7 @@ COHORT = {
 
 
 def record(p_value: float | None, *, normals: int = 19, **changed) -> dict:
-    told = {"subject": object(), "threshold": {"doubts": []}, "notes": [], **changed}
+    told = {"subject": object(), "site": None, "threshold": {"doubts": []}, "notes": [], **changed}
     return {"p_value": p_value, "normal_subjects": normals, **told}
 
 
@@ -66,11 +66,14 @@ def test_with_as_many_normals_as_it_takes_one_odd_scan_is_called(normals, scans,
             assert set(found.called.values()) == {called}
 
 
-def test_where_sites_differ_the_finest_p_value_counts():
+def test_where_sites_differ_each_is_told_what_its_normals_can_show():
     """One scan of a site with few normals is no warning to those of another with many."""
-    found = decide({"a": record(0.5, normals=9), "b": record(0.01, normals=99)}, fdr=0.05)
+    few, many = record(0.1, normals=9, site="A"), record(0.01, normals=99, site="B")
+    found = decide({"a": few, "b": many}, fdr=0.05)
     assert found.called == {"a": False, "b": True}
-    assert found.notes == []
+    [note] = found.notes
+    assert "1/10" in note["text"]
+    assert "none of site A can be called abnormal, however odd it is" in note["text"]
 
 
 def test_a_scan_without_p_value_is_not_called_and_does_not_count():

@@ -21,7 +21,7 @@ EVERY_RULE = [
     Terms(rule="percentile", alpha=0.5),
     Terms(rule="fwe", alpha=0.1),
     Terms(rule="fwe", alpha=0.1, share=0.02),
-    Terms(rule="fwe", alpha=0.15, min_lesion_mm3=40),
+    Terms(rule="fwe", alpha=0.15, min_lesion_mm3=40.0),
     Terms(rule="fwe", alpha=0.1, level=1.5),
     Terms(rule="fwe", alpha=0.4, level=1.6),
     Terms(rule="tolerance", alpha=0.2, confidence=0.9),

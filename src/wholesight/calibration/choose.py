@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from wholesight.calibration.conformal import subjects_needed
 from wholesight.calibration.crc import crc
@@ -17,7 +18,7 @@ from wholesight.calibration.normals import Normals, NormalScan
 from wholesight.calibration.percentile import percentile
 from wholesight.calibration.terms import Terms
 from wholesight.calibration.threshold import NO_PROMISE, Threshold
-from wholesight.calibration.tolerance import tolerance, tolerance_needed
+from wholesight.calibration.tolerance import tolerance, tolerance_finest, tolerance_needed
 from wholesight.calibration.wording import guarantee, partly_normal, statement
 from wholesight.errors import UsageError, nearest
 
@@ -53,7 +54,11 @@ def threshold_of(
     """
     rule = rule_of(terms)
     level = level_of(normals, terms, min_lesion_mm3)
-    promised = guarantee(terms, level.min_lesion_mm3) if rule.promises and not void else NO_PROMISE
+    least = min_lesion_mm3 if terms.min_lesion_mm3 == "normals" else level.min_lesion_mm3
+    promised = (
+        guarantee(terms, least, level.min_lesion_mm3) if rule.promises and not void else NO_PROMISE
+    )
+    finest = finest_alpha(len(normals.by_subject), terms)
     return Threshold(
         value=level.value,
         min_lesion_mm3=level.min_lesion_mm3,
@@ -65,9 +70,9 @@ def threshold_of(
         scans=len(normals.scans),
         slices=sum(scan.slices for scan in normals.scans),
         voxels=sum(scan.curve.voxels for scan in normals.scans),
-        finest=1 / (len(normals.by_subject) + 1),
+        finest=finest,
         guarantee=promised,
-        statement=statement(terms, promised, normals, level.value, void=void),
+        statement=statement(terms, promised, normals, level.value, finest=finest, void=void),
         doubts=(*((void,) if void else ()), *partly_normal(normals, promised), *doubts),
         void=void,
     )
@@ -94,7 +99,9 @@ def level_of(normals: Normals, terms: Terms, min_lesion_mm3: float) -> Level:
         return _level_and_lesion(rule, normals, terms, min_lesion_mm3)
     least = float(min_lesion_mm3 if asked is None else asked)
     if terms.level is not None:
-        return Level(terms.level, max(least, _lesion_above(normals, terms.level, terms.alpha)))
+        return Level(
+            float(terms.level), max(least, _lesion_above(normals, terms.level, terms.alpha))
+        )
     return Level(rule.level(normals, terms, least), least)
 
 
@@ -110,9 +117,25 @@ def _level_and_lesion(rule: Rule, normals: Normals, terms: Terms, least: float) 
 
 
 def _lesion_above(normals: Normals, level: float, alpha: float) -> float:
-    """Return a volume that the largest place above the level reaches in a share alpha of scans."""
-    # A place as large as the bound is still a normal one, and what is dropped is smaller.
-    return math.nextafter(fwe(largest_of(normals, level), alpha=alpha), math.inf)
+    """Return a volume that places above the level reach in at most a share alpha of subjects."""
+    return float(dropping_up_to(fwe(largest_of(normals, level), alpha=alpha)))
+
+
+def dropping_up_to(largest_mm3: Float[np.ndarray, ...] | float) -> Float[np.ndarray, ...]:
+    """Return the smallest lesion that drops places as large as these: what is dropped is smaller.
+
+    0 where there is no place to drop.
+    """
+    return np.where(np.equal(largest_mm3, 0), 0.0, np.nextafter(largest_mm3, np.inf))
+
+
+def finest_alpha(there: int, terms: Terms) -> float:
+    """Return the smallest alpha that so many subjects can support, by the rule of the terms."""
+    n = there // 2 if terms.min_lesion_mm3 == "normals" else there
+    ranked = 1 / (n + 1)
+    if terms.rule != "tolerance":
+        return ranked
+    return max(ranked, tolerance_finest(n, terms.confidence))
 
 
 def require_subjects(there: int, terms: Terms) -> None:
@@ -121,9 +144,8 @@ def require_subjects(there: int, terms: Terms) -> None:
     if terms.min_lesion_mm3 == "normals":
         _require_halves(there, max(needed, subjects_needed(terms.alpha)), terms)
     elif there < needed:
-        finest = math.ceil(100 / (there + 1)) / 100
-        possible = terms.rule != "tolerance" and finest < 1
-        softer = f"take --alpha {finest:g} or more, " if possible else ""
+        finest = math.ceil(100 * finest_alpha(there, terms)) / 100 if there else 1
+        softer = f"take --alpha {finest:g} or more, " if finest < 1 else ""
         raise UsageError(
             f"{terms.rule} at alpha {terms.alpha:g} needs {needed} calibration subjects, there "
             f"{'is' if there == 1 else 'are'} {there}. Add subjects, {softer}or take --rule "

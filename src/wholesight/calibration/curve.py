@@ -6,7 +6,7 @@ never too low, and at most 1 % of itself too high. Each scan is rounded by itsel
 other scans are; so what is exchangeable between scans stays so, and a promise that holds for the
 rounded share holds for the true one.
 
-Axes: n voxels of a body, k kept ranks.
+Axes: n voxels of a body, k kept ranks, c counts, one more than kept ranks.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def kept_ranks(voxels: int) -> Int64[np.ndarray, " k"]:
     return np.append(_RANKS[: np.searchsorted(_RANKS, voxels)], voxels)
 
 
-def counts_above(voxels: int) -> Int64[np.ndarray, " k+1"]:
+def counts_above(voxels: int) -> Int64[np.ndarray, " c"]:
     """Return how many voxels at most lie above a level, for 0, 1, ... kept values above it."""
     return np.append(kept_ranks(voxels) - 1, voxels)
 
@@ -76,7 +76,7 @@ class Curve:
         >>> Curve.of(np.arange(100.0)).share_above(94.5)
         0.05
         """
-        above = int(np.searchsorted(-self.levels, -level, side="left"))
+        above = int((-self.levels).searchsorted(-level, side="left"))
         if above == self.levels.size:
             return 1.0
         # All before the first kept value that is not above; `counts_above` without the others.

@@ -34,9 +34,9 @@ class NormalScan:
     """What is kept of the normal part of one scan.
 
     subject : whose scan it is. site : where it was acquired. curve : of its map. largest_mm3 : (s,)
-    volume of the largest connected place above each of some levels of the curve. voxel_mm3 : volume
-    of a voxel. score : the scan's, see `scan_score`; None of a map whose slices share no scale.
-    slices : how many. whole : whether no slice was left out as abnormal.
+    volume of the largest connected place above each of some levels of the curve, never rounded
+    down. voxel_mm3 : volume of a voxel. score : the scan's, see `scan_score`; None of a map whose
+    slices share no scale. slices : how many. whole : whether no slice was left out as abnormal.
     """
 
     subject: str
@@ -109,8 +109,7 @@ def summarise(
         subject=subject,
         site=site,
         curve=curve,
-        largest_mm3=np.array([_largest(low > level) for level in levels], np.float32)
-        * np.float32(voxel_mm3),
+        largest_mm3=_no_less([_largest(low > level) * voxel_mm3 for level in levels]),
         voxel_mm3=voxel_mm3,
         score=scan_score(values) if scored else None,
         slices=slices,
@@ -124,6 +123,17 @@ def _largest(mask: Bool[np.ndarray, "i j k"]) -> int:
     places = label(mask, _NEIGHBOURS, output=labels)
     # Of the mask alone: most levels leave little of a body, and counting all takes twice as long.
     return int(np.bincount(labels[mask]).max()) if places else 0
+
+
+def _no_less(volumes_mm3: Sequence[float]) -> Float32[np.ndarray, " s"]:
+    """Round to single precision, up.
+
+    Rounded to the nearest, a place of 2 voxels of 0.7 mm3 would be a little less than its 1.4 mm3,
+    and so would a smallest lesion that drops just such places: in a mask they would be kept.
+    """
+    exact = np.array(volumes_mm3, np.float64)
+    nearest = exact.astype(np.float32)
+    return np.where(nearest < exact, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
 class Normals:
@@ -150,7 +160,7 @@ class Normals:
         """The sites, in the order of their first scan; without the scans of no known site."""
         return list(dict.fromkeys(scan.site for scan in self.scans if scan.site is not None))
 
-    @property
+    @cached_property
     def scores(self) -> Float[np.ndarray, " n"] | None:
         """Each subject's score, that of its oddest scan; None where a scan has none."""
         scores = [[scan.score for scan in scans] for scans in self.by_subject.values()]

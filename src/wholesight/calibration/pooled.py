@@ -1,11 +1,18 @@
-"""What share of many bodies lies above each level, all of them together, in one sort.
+"""What share of many bodies lies above each level, all of them together.
 
-Axes: k kept levels of all curves together, g groups of curves (a subject's scans).
+Only the few levels around the one that is looked for are sorted: of 10,000 bodies all levels
+together are 13 million.
+
+Axes: k kept levels of all curves together, near the one looked for; g groups of curves (a subject's
+scans).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +20,9 @@ from jaxtyping import Float
 from wholesight.calibration.curve import Curve, counts_above
 
 # Sums of shares are compared with this much room for rounding.
-_ROUNDING = 1e-9
+_ROUNDING: Final = 1e-9
+
+Weighted = tuple[Curve, float]
 
 
 class Pooled:
@@ -25,57 +34,104 @@ class Pooled:
     def __init__(
         self, groups: Sequence[Sequence[Curve]], weights: Sequence[Sequence[float]]
     ) -> None:
-        self.groups = groups
-        self.weights = weights
-        pairs = [
-            pair
+        self.groups = [
+            list(zip(curves, shares, strict=True))
             for curves, shares in zip(groups, weights, strict=True)
-            for pair in zip(curves, shares, strict=True)
         ]
-        # Negated, so that they rise and numpy can search in them.
-        negated = -np.concatenate([curve.levels for curve, _ in pairs])
-        steps = np.concatenate(
-            [np.diff(counts_above(curve.voxels)) * (w / curve.voxels) for curve, w in pairs]
-        )
-        order = np.argsort(negated)
-        # In double precision, or every search for a double would first convert all of it.
-        self._negated = negated[order].astype(np.float64)
-        # S just above the k-th level from the top, for k = 0, 1, ...
-        self._above = np.zeros(steps.size + 1)
-        np.cumsum(steps[order], out=self._above[1:])
+        self._all = [pair for pairs in self.groups for pair in pairs]
 
     def sum_above(self, level: float) -> float:
         """Return S(level)."""
-        return float(self._above[np.searchsorted(self._negated, -level, side="left")])
+        return _sum_above(self._all, level)
 
     def level_leaving(self, budget: float) -> float:
         """Return the lowest level that some curve keeps with S(level) <= budget, budget >= 0."""
-        at = np.searchsorted(self._above, budget + _ROUNDING, side="right") - 1
-        return float(-self._negated[min(at, self._negated.size - 1)])
+        near = self._near(budget, budget)
+        return near.level(near.last_within(budget))
 
     def levels_without_each(self, budgets: Float[np.ndarray, " g"]) -> Float[np.ndarray, " g"]:
         """Return, for each group, the lowest level with S without that group <= its budget.
 
-        Only levels that some curve keeps, those of the group itself too, which differ from the
-        others' by less than one step of S.
+        It is a level that one of the other groups keeps, unless their lowest one leaves the budget,
+        too: between two of theirs, S without the group does not change.
         """
-        return np.array([self._without(*each) for each in enumerate(budgets)])
+        own = [sum(weight for _, weight in pairs) for pairs in self.groups]
+        near = self._near(float(budgets.min()), float((budgets + own).max()))
+        each = zip(self.groups, budgets.tolist(), own, strict=True)
+        return np.array([_without(pairs, near, budget, most) for pairs, budget, most in each])
 
-    def _without(self, group: int, budget: float) -> float:
-        pairs = list(zip(self.groups[group], self.weights[group], strict=True))
-        all_of_it = sum(weight for _, weight in pairs)
-        low, high = (
-            np.searchsorted(self._above, allowed + _ROUNDING, side="right") - 1
-            for allowed in (budget, budget + all_of_it)
+    def _near(self, least: float, most: float) -> _Near:
+        """Return the levels with S from the last that is at most `least` to one above `most`."""
+        total = sum(weight for _, weight in self._all)
+        # Each body's own answer. The highest of them leaves the budget, and nearly all are close.
+        falling = sorted(
+            {curve.level_leaving(sum_ / total) for curve, _ in self._all for sum_ in {least, most}},
+            reverse=True,
         )
-        high = min(high, self._negated.size - 1)
-        low = min(low, high)
-        while low < high:
-            middle = (low + high + 1) // 2
-            level = float(-self._negated[middle])
-            own = sum(weight * curve.share_above(level) for curve, weight in pairs)
-            if self.sum_above(level) - own <= budget + _ROUNDING:
-                low = middle
-            else:
-                high = middle - 1
-        return float(-self._negated[low])
+        above = bisect_right(falling, least + _ROUNDING, key=self.sum_above)
+        # Each look at all curves takes a while, and a threshold has one budget.
+        below = (
+            above
+            if most == least
+            else bisect_right(falling, most + _ROUNDING, lo=above, key=self.sum_above)
+        )
+        top = falling[above - 1] if above else math.inf
+        bottom = falling[below] if below < len(falling) else -math.inf
+        return _Near.of(self._all, top, bottom)
+
+
+class _Near(NamedTuple):
+    """The kept levels of all curves in some range.
+
+    rising : (k,) the levels negated, so that they rise and numpy can search in them. above : (k,) S
+    just above each; of equal levels, that of the last counts the others.
+    """
+
+    rising: Float[np.ndarray, " k"]
+    above: Float[np.ndarray, " k"]
+
+    @classmethod
+    def of(cls, pairs: Sequence[Weighted], top: float, bottom: float) -> _Near:
+        """Gather what the curves keep from top down to bottom, both included."""
+        parts = [_part(curve, weight, top, bottom) for curve, weight in pairs]
+        rising, steps = (np.concatenate(each) for each in zip(*parts, strict=True))
+        order = np.argsort(rising)
+        higher = np.concatenate([[0.0], np.cumsum(steps[order])[:-1]])
+        return cls(rising[order], _sum_above(pairs, top) + higher)
+
+    def level(self, at: int) -> float:
+        """Return a level by its place."""
+        return float(-self.rising[at])
+
+    def last_within(self, budget: float) -> int:
+        """Return the place of the lowest level that leaves the budget."""
+        return max(0, int(self.above.searchsorted(budget + _ROUNDING, side="right")) - 1)
+
+
+def _part(
+    curve: Curve, weight: float, top: float, bottom: float
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Return a curve's levels in a range, negated, and by how much S rises below each."""
+    rising = -curve.levels.astype(np.float64)
+    start, stop = rising.searchsorted(-top, "left"), rising.searchsorted(-bottom, "right")
+    counts = counts_above(curve.voxels)[start : stop + 1]
+    return rising[start:stop], np.diff(counts) * (weight / curve.voxels)
+
+
+def _without(pairs: Sequence[Weighted], near: _Near, budget: float, own: float) -> float:
+    """Return the lowest level near by with S without these pairs <= budget; they weigh `own`."""
+    low, high = near.last_within(budget), near.last_within(budget + own)
+    while low < high:
+        middle = (low + high + 1) // 2
+        level = near.level(middle)
+        # Of equal levels the first has what lies above all of them.
+        first = near.rising.searchsorted(-level, side="left")
+        if near.above[first] - _sum_above(pairs, level) <= budget + _ROUNDING:
+            low = middle
+        else:
+            high = middle - 1
+    return near.level(low)
+
+
+def _sum_above(pairs: Iterable[Weighted], level: float) -> float:
+    return math.fsum(weight * curve.share_above(level) for curve, weight in pairs)

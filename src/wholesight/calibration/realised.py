@@ -12,7 +12,13 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from wholesight.calibration.choose import curves_of, largest_of, rule_of, statistics_of
+from wholesight.calibration.choose import (
+    curves_of,
+    dropping_up_to,
+    largest_of,
+    rule_of,
+    statistics_of,
+)
 from wholesight.calibration.conformal import subjects_needed
 from wholesight.calibration.crc import crc_budget, pooled_by_subject
 from wholesight.calibration.fwe import fwe_rank
@@ -119,9 +125,7 @@ def _without_each(
     if asked == "normals" or terms.level is not None:
         largest = largest_of(judged, threshold.value)
         bounds = ranked_without_each(largest, fwe_rank(n - 1, terms.alpha))
-        # A place as large as the bound is still a normal one, as where the threshold is set.
-        lesions = np.maximum(least, np.nextafter(bounds, np.inf))
-        return np.full(n, threshold.value), lesions
+        return np.full(n, threshold.value), np.maximum(least, dropping_up_to(bounds))
     if terms.rule == "fixed":
         return np.full(n, threshold.value), np.full(n, least)
     return _LEVELS[terms.rule](judged, terms, least), np.full(n, least)

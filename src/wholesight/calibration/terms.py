@@ -45,7 +45,8 @@ class Terms:
                 "--min-lesion normals goes with it."
             )
         least = self.min_lesion_mm3
-        if isinstance(least, float | int) and not (math.isfinite(least) and least >= 0):
+        known = least is None or least == "normals"
+        if not known and not (isinstance(least, float | int) and 0 <= least < math.inf):
             raise UsageError(f"--min-lesion {least}: legal is 0 or more, in mm3, or normals.")
 
 

@@ -22,9 +22,8 @@ def tolerance_rank(n: int, alpha: float, confidence: float) -> int:
     >>> tolerance_rank(59, 0.05, 0.95), tolerance_rank(58, 0.05, 0.95)
     (59, 59)
     """
-    doubt = float(1 - exact(confidence)) * (1 + ROUNDING)
     too_low = stats.binom.cdf(np.arange(n), n, float(exact(alpha)))  # at 0, 1, ..., n - 1 above
-    return n + 1 - int(np.count_nonzero(too_low <= doubt))
+    return n + 1 - int(np.count_nonzero(too_low <= _doubt(confidence)))
 
 
 def tolerance_needed(alpha: float, confidence: float) -> int:
@@ -36,12 +35,26 @@ def tolerance_needed(alpha: float, confidence: float) -> int:
     >>> tolerance_needed(0.05, 0.95)
     59
     """
-    doubt, normal = float(1 - exact(confidence)), float(1 - exact(alpha))
-    needed = max(1, math.floor(math.log(doubt) / math.log(normal)))
-    # The logarithms may be off by one; the rank itself decides, so that both always agree.
-    while tolerance_rank(needed, alpha, confidence) > needed:
+    doubt, share = _doubt(confidence), float(exact(alpha))
+    needed = max(1, math.floor(math.log(doubt) / math.log1p(-share)))
+    # The logarithms may be off by one; what decides on the rank decides, so that both agree.
+    while stats.binom.cdf(0, needed, share) > doubt:
         needed += 1
     return needed
+
+
+def tolerance_finest(n: int, confidence: float) -> float:
+    """Return the smallest alpha that n subjects can support: 1 - (1 - confidence)^(1 / n).
+
+    >>> round(tolerance_finest(59, 0.95), 4), round(tolerance_finest(58, 0.95), 4)
+    (0.0495, 0.0503)
+    """
+    return -math.expm1(math.log(_doubt(confidence)) / n)
+
+
+def _doubt(confidence: float) -> float:
+    """Return how often the limit may be too low, with room for rounding."""
+    return float(1 - exact(confidence)) * (1 + ROUNDING)
 
 
 def tolerance(statistics: Float[np.ndarray, " n"], *, alpha: float, confidence: float) -> float:

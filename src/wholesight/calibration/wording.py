@@ -7,46 +7,64 @@ from wholesight.calibration.terms import Terms
 from wholesight.calibration.threshold import NO_PROMISE
 
 
-def guarantee(terms: Terms, min_lesion_mm3: float) -> str:
+def guarantee(terms: Terms, counted_mm3: float, min_lesion_mm3: float) -> str:
     """Return in a sentence what a rule promises, where it promises something.
 
-    >>> guarantee(Terms(alpha=0.1), 0.0)
+    counted_mm3 : the smallest lesion that the level was set for. min_lesion_mm3 : that of the mask,
+    which is larger where the normals choose it.
+
+    >>> guarantee(Terms(alpha=0.1), 0.0, 0.0)
     'on average at most 10 % of a healthy body lies above the threshold'
     """
-    at_most = f"at most {percent(terms.alpha)}"
-    left = _counted(terms, min_lesion_mm3)
+    of_healthy = f"at most {percent(terms.alpha)} of healthy subjects have"
     promised = {
-        "crc": f"on average {at_most} of a healthy body lies above the threshold",
-        "fwe": f"{at_most} of healthy scans have {left}",
-        "tolerance": f"with {percent(terms.confidence)} confidence, {at_most} of healthy scans "
-        f"have {left}",
+        "crc": f"on average at most {percent(terms.alpha)} of a healthy body lies above the "
+        "threshold",
+        "fwe": f"{of_healthy} {_counted(terms, counted_mm3)}",
+        "tolerance": f"with {percent(terms.confidence)} confidence, {of_healthy} "
+        f"{_counted(terms, counted_mm3)}",
     }[terms.rule]
     if terms.min_lesion_mm3 != "normals":
         return promised
-    return (
-        f"{promised}, and {at_most} of them have any place of {in_mm3(min_lesion_mm3)} or more "
-        "flagged"
-    )
+    # The smallest lesion is set by a rule that holds on average, whatever the level's rule is.
+    averaged = "on average over calibration sets " if terms.rule == "tolerance" else ""
+    return f"{promised}, and {averaged}{of_healthy} {_place(min_lesion_mm3)} flagged"
 
 
 def statement(
-    terms: Terms, promised: str, normals: Normals, value: float, *, void: str = ""
+    terms: Terms,
+    promised: str,
+    normals: Normals,
+    value: float,
+    *,
+    finest: float,
+    void: str = "",
 ) -> str:
     """Return in words what a threshold is, what it promises, on average over what, and to whom.
 
-    void : why a rule that promises something promises nothing here.
+    finest : the smallest alpha that so many subjects can support. void : why a rule that promises
+    something promises nothing here.
     """
-    n, scans = len(normals.by_subject), len(normals.scans)
-    several = f" ({scans} scans)" if scans != n else ""
-    set_on = f"Set on {n} calibration subject{'s' * (n != 1)}{several}."
+    set_on = _set_on(terms, normals)
     if promised == NO_PROMISE:
         found = _found(terms, normals, value)
         return f"{terms.rule}: {found} {set_on} Nothing is promised for a new scan. {void}".rstrip()
     return (
-        f"{terms.rule}: {promised}. {set_on} The finest alpha that {n} subjects can support is "
-        f"1/{n + 1} = {1 / (n + 1):.3g}. {_averaged(terms)} It holds for subjects like these "
-        "(same scanner, protocol and population) and for no others."
+        f"{terms.rule}: {promised}. {set_on} The finest alpha that so many can support is "
+        f"{finest:.3g}. {_averaged(terms)} It holds for subjects like these (same scanner, "
+        "protocol and population) and for no others."
     )
+
+
+def _set_on(terms: Terms, normals: Normals) -> str:
+    """Say on how many subjects a threshold was set."""
+    n, scans = len(normals.by_subject), len(normals.scans)
+    several = f" ({scans} scans)" if scans != n else ""
+    halves = ""
+    if terms.min_lesion_mm3 == "normals":
+        first, second = (len(half.by_subject) for half in normals.halves())
+        halves = f", the level on {first} of them and the smallest lesion on the other {second}"
+    return f"Set on {n} calibration subject{'s' * (n != 1)}{several}{halves}."
 
 
 def partly_normal(normals: Normals, promised: str) -> tuple[str, ...]:
@@ -65,10 +83,11 @@ def _found(terms: Terms, normals: Normals, value: float) -> str:
     if terms.rule == "fixed":
         return f"{value:g}, as published (BMVC 2021), whatever the normal scans are."
     if terms.rule == "percentile":
-        voxels = sum(scan.curve.voxels for scan in normals.scans)
+        used = normals.halves()[0] if terms.min_lesion_mm3 == "normals" else normals
+        voxels = sum(scan.curve.voxels for scan in used.scans)
         return (
-            f"{percent(1 - terms.alpha)} of the body's {voxels} voxels in the normal slices lie at "
-            "or below the threshold."
+            f"at least {percent(1 - terms.alpha)} of the body's {voxels} voxels in the normal "
+            "slices lie at or below the threshold."
         )
     return f"found at alpha {percent(terms.alpha)}, as if it could keep its promise."
 
@@ -77,21 +96,26 @@ def _averaged(terms: Terms) -> str:
     """Say what is random in a promise."""
     if terms.rule == "tolerance":
         return (
-            f"Of calibration sets like this one, {percent(terms.confidence)} keep it; it is about "
-            "new subjects."
+            f"Confidence is over calibration sets: at least {percent(terms.confidence)} of sets of "
+            "this size give a threshold that keeps this for new subjects."
         )
     return (
-        "It is an average over new subjects and over calibration sets of this size: with one set "
-        "more, or less, may be flagged."
+        "It is an average over new subjects and over calibration sets of this size: with the one "
+        "set that there is, more may be flagged, or less."
     )
 
 
 def _counted(terms: Terms, min_lesion_mm3: float) -> str:
     if terms.share:
         return f"more than {percent(terms.share)} of the body flagged"
-    if terms.min_lesion_mm3 != "normals" and min_lesion_mm3 > 0:
-        return f"any place of {in_mm3(min_lesion_mm3)} or more flagged"
-    return "any voxel above the threshold"
+    where = "above the threshold" if terms.min_lesion_mm3 == "normals" else "flagged"
+    return (
+        f"{_place(min_lesion_mm3)} {where}" if min_lesion_mm3 else "any voxel above the threshold"
+    )
+
+
+def _place(least_mm3: float) -> str:
+    return f"any place of {in_mm3(least_mm3)} or more" if least_mm3 else "any voxel"
 
 
 def percent(share: float) -> str:
@@ -100,7 +124,7 @@ def percent(share: float) -> str:
     >>> percent(0.05), percent(0.001)
     ('5 %', '0.1 %')
     """
-    return f"{100 * share:.4g} %"
+    return f"{100 * share:.6g} %"
 
 
 def in_mm3(volume: float) -> str:

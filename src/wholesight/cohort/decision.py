@@ -21,7 +21,7 @@ from wholesight.calibration.conformal import (
     fewest_callable,
     subjects_needed,
 )
-from wholesight.datasets.finding import count
+from wholesight.datasets.finding import count, some
 
 # The code of a case's note that says why it has no p-value.
 NO_P: Final = "N_NO_P"
@@ -65,9 +65,9 @@ def decide(records: Mapping[str, Mapping[str, Any]], *, fdr: float) -> Decision:
     """Decide over all scans of a run; failed ones are not among them and do not count.
 
     records : {case: its JSON}, of which p_value (None where there is none), normal_subjects (how
-    many it was compared with), subject, threshold and notes count. fdr : in (0, 1).
+    many it was compared with), subject, site, threshold and notes count. fdr : in (0, 1).
 
-    >>> of = {"p_value": 0.01, "normal_subjects": 99, "subject": "s", "notes": []}
+    >>> of = {"p_value": 0.01, "normal_subjects": 99, "subject": "s", "site": None, "notes": []}
     >>> of["threshold"] = {"doubts": []}
     >>> decide({"a": of, "b": {**of, "p_value": None}}, fdr=0.05).called
     {'a': True}
@@ -95,21 +95,41 @@ def _untested(records: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, st
 
 
 def _few_normals(tested: Mapping[str, Mapping[str, Any]], fdr: float) -> Iterator[dict[str, str]]:
-    """Warn when a single abnormal scan cannot be called, however odd it is."""
-    if not tested:
-        return
-    # Where sites differ, the one with most normals can give the smallest p-value.
-    normals, scans = max(each["normal_subjects"] for each in tested.values()), len(tested)
-    fewest = fewest_callable(normals, scans, level=fdr)
-    if fewest > 1:
-        text = f"{_finest(normals)} {_what_that_means(fewest, scans, fdr)}"
-        yield _note("N_FEW_NORMALS", f"{text} {_what_it_takes(scans, fdr, normals)}")
+    """Warn when a single abnormal scan cannot be called, however odd it is; at some sites or all.
+
+    Sites differ in how many normals they have, and so in the smallest p-value of their scans.
+    """
+    sites: dict[int, dict[str | None, None]] = {}
+    for each in tested.values():
+        sites.setdefault(each["normal_subjects"], {})[each["site"]] = None
+    for normals, there in sorted(sites.items()):
+        fewest = fewest_callable(normals, len(tested), level=fdr)
+        if fewest > 1:
+            where = some(map(str, there)) if len(sites) > 1 else ""
+            means = (
+                _what_that_means_at(where, fewest, len(tested), fdr)
+                if where
+                else _what_that_means(fewest, len(tested), fdr)
+            )
+            takes = _what_it_takes(len(tested), fdr, normals, where)
+            yield _note("N_FEW_NORMALS", f"{_finest(normals)} {means} {takes}")
 
 
 def _finest(normals: int) -> str:
     return (
         f"A p-value from {count(normals, 'normal subject')} is never below 1/{normals + 1} = "
         f"{1 / (normals + 1):.2g}."
+    )
+
+
+def _what_that_means_at(where: str, fewest: int, scans: int, fdr: float) -> str:
+    """Say it of some sites' scans among all."""
+    none = f"At FDR {_percent(fdr)} over {scans} scans none of site {where}"
+    if fewest > scans:
+        return f"{none} can be called abnormal, however odd it is."
+    return (
+        f"{none} is called abnormal unless at least {fewest} scans are called together. A single "
+        "abnormal scan goes unnoticed there, however odd it is."
     )
 
 
@@ -126,12 +146,13 @@ def _what_that_means(fewest: int, scans: int, fdr: float) -> str:
     )
 
 
-def _what_it_takes(scans: int, fdr: float, normals: int) -> str:
+def _what_it_takes(scans: int, fdr: float, normals: int, where: str) -> str:
     """Say with how many normal subjects one odd scan, and any scan at all, can be called."""
     alone = subjects_needed(float(exact(fdr) / scans))
     together = subjects_needed(fdr)
-    needed = f"It takes {count(alone, 'normal subject')} for one scan to be called by itself"
-    if normals < together < alone:
+    there = " there" if where else ""
+    needed = f"It takes {count(alone, 'normal subject')}{there} for one scan to be called by itself"
+    if normals < together < alone and not where:
         needed += f", and {together} for any to be called if all {scans} are odd"
     return (
         f"{needed}. Calibrate on more, or look at the scans in the order of their scores in "

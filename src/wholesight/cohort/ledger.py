@@ -77,11 +77,25 @@ def write_ledger(
 
 def listed(out: Path) -> list[str]:
     """Return the cases that the table of results in a folder lists; none where there is none."""
+    return [row["case"] for row in _rows(out / RESULTS) if row.get("case")]
+
+
+def failed(out: Path) -> list[Failure]:
+    """Return what the table of failures in a folder lists; none where there is none."""
+    return [
+        Failure(*(row[name] for name in FAILURE_COLUMNS))
+        for row in _rows(out / FAILURES)
+        if all(row.get(name) for name in FAILURE_COLUMNS)
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        lines = (out / RESULTS).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        # Not by splitlines: a file's name may hold what that takes for the end of a line.
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error):
         return []
-    return [row["case"] for row in csv.DictReader(lines, delimiter="\t") if row.get("case")]
 
 
 def _tsv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

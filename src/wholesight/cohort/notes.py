@@ -14,6 +14,7 @@ from wholesight.calibration import Threshold
 from wholesight.cohort.decision import NO_P
 from wholesight.detector import Detector, Segmentation
 from wholesight.prep.orient import canonical
+from wholesight.volume import Volume
 
 # A spacing or a body this many times that of the training is another kind of scan.
 _APART: Final = 1.5
@@ -27,7 +28,9 @@ _OF_THE_BODY: Final = ("crc", "percentile")
 def notes(detector: Detector, found: Segmentation) -> list[dict[str, str]]:
     """Return the notes on a segmentation; an empty list when there is nothing to say."""
     parts = (
-        notes_on_mask(detector.calibrated_threshold, found),
+        notes_on_mask(
+            detector.calibrated_threshold, found, body_voxels=int(found.body.voxels.sum())
+        ),
         _no_p(detector, found),
         _spacing(detector.record, found),
         _body(detector.record, found),
@@ -35,9 +38,14 @@ def notes(detector: Detector, found: Segmentation) -> list[dict[str, str]]:
     return [note for part in parts for note in part]
 
 
-def notes_on_mask(threshold: Threshold, found: Segmentation) -> list[dict[str, str]]:
-    """Return those notes that another threshold changes; their codes are `ON_MASK`."""
-    return [*_empty(threshold, found), *_much(threshold, found)]
+def notes_on_mask(
+    threshold: Threshold, found: Segmentation, *, body_voxels: int
+) -> list[dict[str, str]]:
+    """Return those notes that another threshold changes; their codes are `ON_MASK`.
+
+    body_voxels : how many the body has, where `found.body` lacks those that are 0 in the map.
+    """
+    return [*_empty(threshold, found), *_much(threshold, found.mask, body_voxels)]
 
 
 def _empty(threshold: Threshold, found: Segmentation) -> Iterator[dict[str, str]]:
@@ -54,8 +62,8 @@ def _empty(threshold: Threshold, found: Segmentation) -> Iterator[dict[str, str]
     yield _note("N_EMPTY", f"{what} That does not say that the scan is normal: look at the map.")
 
 
-def _much(threshold: Threshold, found: Segmentation) -> Iterator[dict[str, str]]:
-    share = float(found.mask.voxels.sum() / found.body.voxels.sum())
+def _much(threshold: Threshold, mask: Volume, body_voxels: int) -> Iterator[dict[str, str]]:
+    share = float(mask.voxels.sum() / body_voxels)
     if share > _MUCH:
         aimed = (
             f"where the threshold was set to flag {100 * threshold.alpha:g} % of a healthy one"

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import wholesight
 from wholesight.calibration import SCREENING, Normals, Terms, Threshold, threshold_of
 from wholesight.calibration.sites import threshold_of_each_site
 from wholesight.cleanup import Cleanup
@@ -33,7 +32,7 @@ from wholesight.cohort.decision import NO_P
 from wholesight.cohort.ledger import FAILURES, RESULTS
 from wholesight.cohort.notes import ON_MASK, notes_on_mask
 from wholesight.cohort.run import Ended, Log, Tell, conclude
-from wholesight.cohort.run_file import RUN
+from wholesight.cohort.run_file import RUN, facts_with
 from wholesight.cohort.source import Mapped, Source, read_case
 from wholesight.cohort.worker import mask_facts, output_names, rarity
 from wholesight.detector import NORMALS, Segmentation
@@ -58,7 +57,8 @@ def set_thresholds(source: Source, terms: Terms, *, by_site: bool) -> Groups:
     Raises UsageError when the terms ask for more than the normals give, and for a promise on maps
     that are scaled slice by slice.
     """
-    normals, least = source.normals, source.cleanup.min_lesion_mm3
+    normals, void, doubts = source.calibration
+    least = source.cleanup.min_lesion_mm3
     # Normals have scores where maps of two scans can be compared.
     if terms.rule in SCREENING and normals.scores is None:
         raise UsageError(
@@ -67,30 +67,32 @@ def set_thresholds(source: Source, terms: Terms, *, by_site: bool) -> Groups:
             "or fixed, which promise nothing."
         )
     if not by_site:
-        found = threshold_of(normals, terms, min_lesion_mm3=least, void=source.void)
+        found = threshold_of(normals, terms, min_lesion_mm3=least, doubts=doubts, void=void)
         return {None: Group(found, normals)}
-    each = threshold_of_each_site(normals, terms, min_lesion_mm3=least, void=source.void)
+    each = threshold_of_each_site(normals, terms, min_lesion_mm3=least, doubts=doubts, void=void)
     return {site: Group(found, normals.of_site(site)) for site, found in each.items()}
 
 
 def rethreshold(source: Source, groups: Groups, out: Path, *, fdr: float, tell: Tell) -> Ended:
     """Write the masks that the thresholds give into a new folder, and decide over all cases.
 
+    Scans that have no map in the source failed there; they stay listed as they were.
+
     tell : called with (case, what became of it) after each. What cannot be finished, by Ctrl-C or
     a full disk, leaves nothing behind. Raises UsageError when `out` holds anything, OutputError.
     """
     require_new(out)
-    log = Log()
+    log = Log(failures=list(source.failures))
     with _all_or_nothing(out, source.cases):
         make_folder(out)
-        content = source.normals.to_bytes()
+        content = source.calibration.normals.to_bytes()
         write_bytes(out / NORMALS, content)
         for case in source.cases:
             with log.isolated(case, source.folder / output_names(case)["anomaly"]):
                 log.records[case] = _case(source, groups, case, out)
             tell(case, log.spoken(case))
         facts = _facts(source, groups, hashlib.sha256(content).hexdigest())
-        return conclude(out, log, facts, scans=len(source.cases), fdr=fdr)
+        return conclude(out, log, facts, scans=len(source.cases) + source.missing, fdr=fdr)
 
 
 def _case(source: Source, groups: Groups, case: str, out: Path) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def _case(source: Source, groups: Groups, case: str, out: Path) -> dict[str, Any
         **mask_facts(found.mask),
         **rare,
         "outputs": {name: sha256(out / name) for name in names.values()},
-        "notes": [*notes_on_mask(group.threshold, found), *_kept_notes(mapped, rare)],
+        "notes": _notes(mapped, group.threshold, found, rare),
         "seconds": {"read": round(read_s, 3), "total": round(time.monotonic() - clock, 3)},
     }
     write_json(out / f"{case}.json", record)
@@ -150,24 +152,20 @@ def _group(groups: Groups, mapped: Mapped) -> Group:
     )
 
 
-def _kept_notes(mapped: Mapped, rare: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return what another threshold does not change: spacing, body, and why there is no p-value."""
+def _notes(
+    mapped: Mapped, threshold: Threshold, found: Segmentation, rare: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Return the notes on the new mask, and those that another threshold does not change."""
+    new = notes_on_mask(threshold, found, body_voxels=mapped.record["body_voxels"])
     gone = {*ON_MASK, *([] if rare["p_value"] is None else [NO_P])}
-    return [note for note in mapped.record["notes"] if note["code"] not in gone]
+    return [*new, *(note for note in mapped.record["notes"] if note["code"] not in gone)]
 
 
 def _facts(source: Source, groups: Groups, normals: str) -> dict[str, Any]:
     """Return what run.json says: that of the source, with other thresholds, and which source."""
-    each = {site: group.threshold.to_json() for site, group in groups.items()}
-    thresholds = {"threshold": each[None]} if None in each else {"by_site": each}
     return {
-        "wholesight": wholesight.__version__,
-        "recipe": source.run["recipe"],
-        "model": source.run["model"],
-        **thresholds,
+        **facts_with(source.run, {site: group.threshold for site, group in groups.items()}),
         "normals": normals,
-        "body": source.run.get("body"),
-        "cleanup": source.run["cleanup"],
         "maps": {"folder": source.folder.resolve().name, "started": source.run.get("started")},
     }
 

@@ -50,7 +50,7 @@ def _require_same_run(out: Path, detector: Detector) -> None:
         begun = {"model": run["model"], "threshold": _values(run)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # nothing there that one could tell apart; each case's own JSON still decides
-    facts = run_facts(detector, None)
+    facts = run_facts(detector)
     now = {"model": facts["model"], "threshold": _values(facts)}
     other = next((name for name in now if begun[name] != now[name]), None)
     if other:

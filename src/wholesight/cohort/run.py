@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,25 +82,38 @@ def segment_cohort(
 
     fdr : in (0, 1), see `decide`. tell : called with (case, what became of it) after each. Raises
     UsageError when `out` holds another run or what would be written over, ModelError without a
-    threshold, OutputError when nothing can be written any more; whatever was finished by then is
-    kept and listed.
+    threshold, OutputError when nothing can be written any more; whatever was finished by then, now
+    or before, is kept and listed.
     """
-    facts = run_facts(detector, None)
+    facts = run_facts(detector)
     require_room(out, jobs, detector, resume=resume)
     make_folder(out)
-    log = Log()
+    # All of it first: stopped at the second scan, the tables still list what was there before.
+    before = _finished_before(detector, jobs, out)
+    log = Log(records=dict(before), skipped=len(before))
     try:
         facts["normals"] = keep_normals(detector, out)
         for job in jobs:
-            with log.isolated(job.stem, job.case.image):
-                here = _at_its_site(detector, job)
-                before = finished(here, job, out)
-                log.records[job.stem] = before or segment_case(here, job, out)
-                log.skipped += before is not None
+            if job.stem not in before:
+                with log.isolated(job.stem, job.case.image):
+                    log.records[job.stem] = segment_case(_at_its_site(detector, job), job, out)
             tell(job.stem, log.spoken(job.stem))
     finally:
+        there = log.records
+        log.records = {job.stem: there[job.stem] for job in jobs if job.stem in there}
         ended = conclude(out, log, facts, scans=len(jobs), fdr=fdr)
     return ended
+
+
+def _finished_before(
+    detector: Detector, jobs: Sequence[Job], out: Path
+) -> dict[str, dict[str, Any]]:
+    """Return the JSON of every case that was segmented already; none in a new folder."""
+    found = {}
+    for job in jobs:
+        with suppress(InputError):  # of an unknown site: fails when its turn comes
+            found[job.stem] = finished(_at_its_site(detector, job), job, out)
+    return {case: record for case, record in found.items() if record is not None}
 
 
 def conclude(out: Path, log: Log, facts: Mapping[str, Any], *, scans: int, fdr: float) -> Ended:

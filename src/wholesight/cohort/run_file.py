@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import wholesight
-from wholesight.calibration import RULES
+from wholesight.calibration import RULES, Threshold
 from wholesight.cohort.plan import RESERVED
 from wholesight.detector import Detector
 from wholesight.errors import InputError
@@ -17,26 +17,32 @@ from wholesight.prep.body import BODIES
 RUN: Final = f"{RESERVED}.json"
 
 
-def run_facts(detector: Detector, normals: str | None) -> dict[str, Any]:
-    """Return what is known of a run before its first scan.
-
-    normals : SHA-256 of the normals beside the maps, see `keep_normals`.
-    """
-    return {
-        "wholesight": wholesight.__version__,
+def run_facts(detector: Detector) -> dict[str, Any]:
+    """Return what is known of a run before its first scan. Raises ModelError: no threshold."""
+    resolved = detector.recipe.resolved
+    model = {
         "recipe": detector.recipe.name,
         "model": detector.digest,
-        **_thresholds(detector),
-        "normals": normals,
-        "body": detector.recipe.resolved["prep"]["body"],
-        "cleanup": detector.recipe.resolved["cleanup"],
+        "body": resolved["prep"]["body"],
+        "cleanup": resolved["cleanup"],
     }
+    return facts_with(model, detector.by_site or {None: detector.calibrated_threshold})
 
 
-def _thresholds(detector: Detector) -> dict[str, Any]:
-    if detector.by_site:
-        return {"by_site": {site: each.to_json() for site, each in detector.by_site.items()}}
-    return {"threshold": detector.calibrated_threshold.to_json()}
+def facts_with(run: Mapping[str, Any], thresholds: Mapping[Any, Threshold]) -> dict[str, Any]:
+    """Return what is known of maps of the same model as a run's, at these thresholds.
+
+    thresholds : {site: threshold}, the site None where one is for all.
+    """
+    each = {site: threshold.to_json() for site, threshold in thresholds.items()}
+    return {
+        "wholesight": wholesight.__version__,
+        "recipe": run["recipe"],
+        "model": run["model"],
+        **({"threshold": each[None]} if None in each else {"by_site": each}),
+        "body": run.get("body"),
+        "cleanup": run["cleanup"],
+    }
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:

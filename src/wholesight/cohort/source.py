@@ -3,6 +3,7 @@
 run.json             the model's digest, how the recipe cleans a mask up
 normals.safetensors  what thresholds are worked out from
 results.tsv          which cases there are; each has its JSON and its map
+failures.tsv         which scans have none
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wholesight.calibration import Normals
+from wholesight.calibration.wording import partly_normal
 from wholesight.cleanup import Cleanup
-from wholesight.cohort.ledger import RESULTS, listed
+from wholesight.cohort.ledger import RESULTS, Failure, failed, listed
 from wholesight.cohort.run_file import RUN, read_run
 from wholesight.cohort.run_thresholds import thresholds_of
 from wholesight.cohort.worker import output_names
@@ -28,26 +30,38 @@ from wholesight.volume import Volume
 _AGAIN = "Segment the scans again."
 
 
+class Basis(NamedTuple):
+    """Normal scans, and what speaks against any threshold from them.
+
+    void : why nothing they give can be promised, empty mostly. doubts : why a promise may not hold,
+    as whoever calibrated said; what the scans themselves say is left out.
+    """
+
+    normals: Normals
+    void: str
+    doubts: tuple[str, ...]
+
+
 class Source(NamedTuple):
     """A run to set another threshold for.
 
     run : what run.json says. cleanup : the recipe's. cases : by name, in the order of the results.
-    normals : what the threshold is worked out from. void : for which nothing they give can be
-    promised, empty mostly.
+    failures : scans that have no map. calibration : what the threshold is worked out from.
     """
 
     folder: Path
     run: Mapping[str, Any]
     cleanup: Cleanup
     cases: list[str]
-    normals: Normals
-    void: str
+    failures: list[Failure]
+    calibration: Basis
 
     @property
     def missing(self) -> int:
         """How many scans of the run have no map: they failed, or the run was stopped."""
         scans = self.run.get("scans")
-        return max(0, scans - len(self.cases)) if isinstance(scans, int) else 0
+        left = scans - len(self.cases) if isinstance(scans, int) else 0
+        return max(left, len(self.failures))
 
 
 class Mapped(NamedTuple):
@@ -72,7 +86,8 @@ def open_run(folder: Path, *, normals_of: Path | None = None) -> Source:
         raise InputError(
             f"{folder}: no {RUN} of wholesight segment, so nothing says which normal scans these "
             "maps are to be compared with. Only maps that wholesight segment wrote, in the folder "
-            "it wrote them to, take another threshold.",
+            "it wrote them to, take another threshold. If it was cut off there, finish it first: "
+            "wholesight segment ... --resume",
             code="E_NO_RUN",
         )
     cases = listed(folder)
@@ -83,8 +98,9 @@ def open_run(folder: Path, *, normals_of: Path | None = None) -> Source:
     if elsewhere is not None:
         raise _damaged(folder / RESULTS, f"a case is called {elsewhere!r}")
     cleanup = _cleanup(folder, run)
-    of = _run_normals(folder, run) if normals_of is None else _model_normals(normals_of, run)
-    return Source(folder, run, cleanup, cases, *of)
+    basis = _of_run(folder, run) if normals_of is None else _of_model(normals_of, run)
+    failures = [failure for failure in failed(folder) if failure.case not in cases]
+    return Source(folder, run, cleanup, cases, failures, basis)
 
 
 def _cleanup(folder: Path, run: Mapping[str, Any]) -> Cleanup:
@@ -100,7 +116,7 @@ def _cleanup(folder: Path, run: Mapping[str, Any]) -> Cleanup:
         raise _damaged(folder / RUN, "cleanup makes no sense") from fault
 
 
-def _run_normals(folder: Path, run: Mapping[str, Any]) -> tuple[Normals, str]:
+def _of_run(folder: Path, run: Mapping[str, Any]) -> Basis:
     path = folder / NORMALS
     if run.get("normals") is None:
         raise InputError(
@@ -126,11 +142,10 @@ def _run_normals(folder: Path, run: Mapping[str, Any]) -> tuple[Normals, str]:
             "MODEL.",
             code="E_FORMAT",
         ) from fault
-    voids = [each.get("void", "") for each in thresholds_of(run).values()]
-    return normals, next(filter(None, voids), "")
+    return _basis(normals, thresholds_of(run))
 
 
-def _model_normals(model: Path, run: Mapping[str, Any]) -> tuple[Normals, str]:
+def _of_model(model: Path, run: Mapping[str, Any]) -> Basis:
     digest = _digest(model)
     if digest != run["model"]:
         raise ModelError(
@@ -143,8 +158,19 @@ def _model_normals(model: Path, run: Mapping[str, Any]) -> tuple[Normals, str]:
             f"--normals {model}: this model is not calibrated. Do that first: wholesight calibrate "
             "MODEL DATA"
         )
-    thresholds = [*found.by_site.values(), *([found.threshold] if found.threshold else [])]
-    return found.normals, next((each.void for each in thresholds if each.void), "")
+    thresholds = found.by_site or ({"": found.threshold} if found.threshold else {})
+    return _basis(found.normals, {site: each.to_json() for site, each in thresholds.items()})
+
+
+def _basis(normals: Normals, thresholds: Mapping[str, Mapping[str, Any]]) -> Basis:
+    """Gather what speaks against thresholds that were set on normals; thresholds : {site: JSON}."""
+    void = next((each["void"] for each in thresholds.values() if each.get("void")), "")
+    known, told = {void}, []
+    for site, each in thresholds.items():
+        own = normals.of_site(site) if site else normals
+        known |= {*partly_normal(own, each.get("guarantee", ""))}
+        told += each.get("doubts", [])
+    return Basis(normals, void, tuple(doubt for doubt in dict.fromkeys(told) if doubt not in known))
 
 
 def _digest(model: Path) -> str:
