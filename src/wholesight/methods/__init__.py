@@ -16,6 +16,7 @@ from wholesight.methods.intensity import SmoothedIntensity
 from wholesight.methods.method import Method
 from wholesight.methods.normative import Normative
 from wholesight.methods.restoration import Restoration
+from wholesight.methods.synthetic import SyntheticLesions
 
 METHODS: Final[dict[str, type[Method]]] = {
     "anovaegan": AnoVAEGAN,
@@ -31,4 +32,5 @@ METHODS: Final[dict[str, type[Method]]] = {
     "normative": Normative,
     "restoration": Restoration,
     "standardised": Standardised,
+    "synthetic": SyntheticLesions,
 }

@@ -1,4 +1,4 @@
-"""The two terms of the ELBO, in nats per slice, one value a slice.
+"""The terms of the ELBO, in nats per slice, one value a slice; and those of a segmenter.
 
 Axes: b slices, c channels, z latent dimensions, H W pixels.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
 
@@ -52,3 +52,32 @@ RECONSTRUCTIONS: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "gaussian": gaussian,
     "laplace": laplace,
 }
+
+
+def surprise_of(
+    logits: Float[Tensor, "b 1 H W"],
+    lesion: Float[Tensor, "b 1 H W"],
+    inside: Bool[Tensor, "b 1 H W"],
+) -> Float[Tensor, ""]:
+    """Cross-entropy of lesion or not, mean over all pixels inside; 0 where there are none.
+
+    lesion : share of each pixel that is lesion, in [0, 1]. In nats.
+    """
+    cost = binary_cross_entropy_with_logits(logits, lesion, reduction="none")
+    return (cost * inside).sum() / inside.sum().clamp_min(1)
+
+
+def soft_dice(
+    share: Float[Tensor, "b 1 H W"], lesion: Float[Tensor, "b 1 H W"]
+) -> Float[Tensor, ""]:
+    """Return (2 sum s l + 1) / (sum s^2 + sum l^2 + 1) over a batch, in (0, 1].
+
+    Milletari, Navab, Ahmadi: V-Net. 3DV 2016, arXiv 1606.04797. The ones make it 1 where there is
+    nothing and nothing is found.
+
+    >>> import torch
+    >>> soft_dice(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)).item()
+    1.0
+    """
+    both = (share * lesion).sum()
+    return (2 * both + 1) / (share.square().sum() + lesion.square().sum() + 1)

@@ -1,0 +1,174 @@
+"""Lesions made up in normal slices, for methods that learn from them. Of no one disease.
+
+What is drawn is broad on purpose: a method that has seen one look of a lesion finds that look. No
+option was fitted to real lesions.
+
+Axes: b slices, c channels, H W slice pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from wholesight.nn.noise import Coarse
+
+# Distances in radii: of the outline's dents, and of the texture.
+_DENTS_OF_A_SIDE = 1 / 8
+_TEXTURE_OF_A_SIDE = 1 / 20
+
+
+class MadeUp(NamedTuple):
+    """Slices with lesions, and what share of each pixel is lesion: 0 where nothing was drawn."""
+
+    slices: Float[Tensor, "b c H W"]
+    lesion: Float[Tensor, "b 1 H W"]
+
+
+class MadeUpLesions:
+    """Places with a dented, soft outline, brighter or darker than the slice around them.
+
+    A place is where 1 - r / R + n > 0: r the distance from its centre, in an ellipse, R its radius,
+    n smooth noise. Inside, the slice is drawn towards the mean of its body, so that anatomy fades,
+    and shifted by a contrast times that mean, with a texture. Every number is drawn anew for each
+    lesion, radius and contrast evenly on a logarithmic scale.
+
+    most : lesions in a slice; the second and each further one is there with `more_share`.
+    normal_share : of slices that stay as they are. radius : smallest and largest, in shares of the
+    slice's shorter side. contrast : smallest and largest, in shares of the mean of the slice's
+    body. bright_share : of lesions that are brighter; the others are darker. softness : smallest
+    and largest width of the outline, in radii. dents, texture, fading : largest strength of the
+    outline's noise (in radii), of the texture (in contrasts), and of the fading, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int = 2,
+        more_share: float = 0.35,
+        normal_share: float = 0.25,
+        radius: Sequence[float] = (0.026, 0.17),
+        contrast: Sequence[float] = (0.1, 1.0),
+        bright_share: float = 0.85,
+        softness: Sequence[float] = (0.05, 0.6),
+        dents: float = 0.4,
+        texture: float = 0.4,
+        fading: float = 0.8,
+    ) -> None:
+        if most < 1:
+            raise ValueError(f"most is {most}, legal is 1 or more")
+        for name, share in (
+            ("more_share", more_share),
+            ("bright_share", bright_share),
+            ("fading", fading),
+        ):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share}, legal is 0 to 1")
+        if not 0 <= normal_share < 1:
+            raise ValueError(f"normal_share is {normal_share}, legal is 0 <= share < 1")
+        for name, strength in (("dents", dents), ("texture", texture)):
+            if strength < 0:
+                raise ValueError(f"{name} is {strength}, legal is 0 or more")
+        for name, pair in (("radius", radius), ("contrast", contrast), ("softness", softness)):
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise ValueError(
+                    f"{name} is {list(pair)}, legal are two numbers, 0 < smallest <= largest"
+                )
+        self.most = most
+        self.more_share = more_share
+        self.normal_share = normal_share
+        self.radius = tuple(radius)
+        self.contrast = tuple(contrast)
+        self.bright_share = bright_share
+        self.softness = tuple(softness)
+        self.dents = dents
+        self.texture = texture
+        self.fading = fading
+
+    def __call__(self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]) -> MadeUp:
+        """Draw lesions into slices in [0, 1], from torch's global random numbers.
+
+        A slice without a body stays as it is.
+        """
+        altered, lesion = slices, torch.zeros_like(slices[:, :1])
+        changed = inside.flatten(1).any(dim=1) & ~_chance(len(slices), self.normal_share)
+        for number in range(self.most):
+            there = changed if number == 0 else changed & _chance(len(slices), self.more_share)
+            share = self._outline(inside) * there.to(slices)[:, None, None, None]
+            altered = torch.lerp(altered, self._look(altered, inside), share)
+            lesion = torch.maximum(lesion, share)
+        return MadeUp(altered, lesion)
+
+    def _outline(self, inside: Bool[Tensor, "b 1 H W"]) -> Float[Tensor, "b 1 H W"]:
+        """Return what share of each pixel a lesion somewhere in the body fills."""
+        height, width = inside.shape[2:]
+        down, right = _from_somewhere(inside)
+        angle = _uniform(inside, (0.0, math.pi))
+        stretch = _logarithmic(inside, (0.6, 1.6))
+        along = (right * angle.cos() + down * angle.sin()) * stretch
+        across = (down * angle.cos() - right * angle.sin()) / stretch
+        radius = _logarithmic(inside, self.radius) * min(height, width)
+        distance = torch.hypot(along, across) / radius
+        dents = _uniform(inside, (0.0, self.dents)) * _smooth(inside, _DENTS_OF_A_SIDE)
+        depth = 1 - distance + dents
+        # Noise has no bound; a place stays one place.
+        return (depth / _logarithmic(inside, self.softness) + 0.5).clamp(0, 1) * (
+            inside & (distance < 2)
+        )
+
+    def _look(
+        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
+    ) -> Float[Tensor, "b c H W"]:
+        """Return what a lesion would look like, anywhere in the slices."""
+        usual = body_mean(slices, inside)
+        faded = torch.lerp(slices, usual.expand_as(slices), _uniform(inside, (0.0, self.fading)))
+        sign = torch.where(_chance(len(slices), self.bright_share), 1.0, -1.0).to(slices)
+        texture = 1 + _uniform(inside, (0.0, self.texture)) * _smooth(inside, _TEXTURE_OF_A_SIDE)
+        shift = _logarithmic(inside, self.contrast) * usual * texture
+        return (faded + sign[:, None, None, None] * shift).clamp(0, 1)
+
+
+def body_mean(
+    slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
+) -> Float[Tensor, "b c 1 1"]:
+    """Return each slice's mean inside its body; 0 where there is none."""
+    total = (slices * inside).sum(dim=(2, 3), keepdim=True)
+    return total / inside.sum(dim=(2, 3), keepdim=True).clamp_min(1)
+
+
+def _from_somewhere(inside: Tensor) -> tuple[Float[Tensor, "b 1 H W"], Float[Tensor, "b 1 H W"]]:
+    """Return the way down and right, in pixels, from a random pixel of each body."""
+    height, width = inside.shape[2:]
+    # A slice without a body needs a place, too; nothing is drawn there.
+    weight = inside.flatten(1).float().cpu() + 1e-9
+    place = torch.multinomial(weight, 1).to(inside.device)[:, :, None, None]
+    rows = torch.arange(height, device=inside.device)[:, None]
+    columns = torch.arange(width, device=inside.device)
+    down = rows - torch.div(place, width, rounding_mode="floor")
+    right = columns - place % width
+    shape = (len(inside), 1, height, width)
+    return down.float().expand(shape), right.float().expand(shape)
+
+
+def _smooth(inside: Tensor, of_a_side: float) -> Float[Tensor, "b 1 H W"]:
+    """Return noise of mean 0 and variance 1 that changes over such a share of a side."""
+    coarseness_px = max(1.0, of_a_side * min(inside.shape[2:]))
+    return Coarse(coarseness_px=coarseness_px).draw(inside.shape).to(inside.device)
+
+
+def _uniform(inside: Tensor, between: Sequence[float]) -> Float[Tensor, "b 1 1 1"]:
+    share = torch.rand(len(inside), 1, 1, 1).to(inside.device)
+    return between[0] + share * (between[1] - between[0])
+
+
+def _logarithmic(inside: Tensor, between: Sequence[float]) -> Float[Tensor, "b 1 1 1"]:
+    return _uniform(inside, [math.log(end) for end in between]).exp()
+
+
+def _chance(slices: int, share: float) -> Bool[Tensor, " b"]:
+    return torch.rand(slices) < share
