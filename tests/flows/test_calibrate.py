@@ -18,7 +18,7 @@ from wholesight.errors import ModelError, OutputError, UsageError
 from wholesight.io import nifti
 from wholesight.volume import Volume
 
-FILES = ("normals.safetensors", "calibration.json", "threshold.json")
+FILES = ("normals.safetensors", "threshold.json", "calibration.json")
 PERCENTILE = ("--rule", "percentile", "--no-cost")
 
 
@@ -137,7 +137,7 @@ def test_the_report_is_printed_and_kept(wholesight, scans, model):
     assert group["realised"]["subjects"] == 24
     assert 0 < low < group["realised"]["mean_share"] < high < 1
     assert group["realised"]["mean_share"] < 0.05
-    assert "1/25 = 0.04" in told
+    assert "The finest alpha that so many can support is 0.04." in told
     assert "24 subjects, 24 scans, 96 slices" in told
     assert "wholesight segment" in ended.out.splitlines()[-1]
     assert ended.err == ""
@@ -145,9 +145,9 @@ def test_the_report_is_printed_and_kept(wholesight, scans, model):
 
 def test_it_is_the_same_when_it_is_done_again(wholesight, scans, model):
     wholesight("calibrate", model, scans, "--no-cost")
-    first = [(model / name).read_bytes() for name in (FILES[0], FILES[2])]
+    first = [(model / name).read_bytes() for name in FILES[:2]]
     wholesight("calibrate", model, scans, "--no-cost")
-    assert [(model / name).read_bytes() for name in (FILES[0], FILES[2])] == first
+    assert [(model / name).read_bytes() for name in FILES[:2]] == first
 
 
 def test_what_is_loaded_is_what_was_set(wholesight, scans, model):
@@ -208,15 +208,23 @@ def test_what_it_costs(wholesight, heads, tmp_path):
     assert wholesight("fit", heads, "--recipe", "floor", "--out", model).code == 0
     ended = wholesight("calibrate", model, heads, "--rule", "fwe", "--alpha", "0.4", "--cost")
     assert ended.code == 0, ended.err
-    report = json_of(model / "calibration.json")
-    assert {cost["volume_ml"] for cost in report["cost"]} == {1.0, 8.0}
+    group = json_of(model / "calibration.json")["groups"]["all"]
+    assert {cost["volume_ml"] for cost in group["cost"]} == {1.0, 8.0}
     assert "8 ml" in ended.out
-    assert report["silent"] is ("silent detector" in ended.out)
+    assert group["silent"] is ("silent detector" in ended.out)
     level = ("--rule", "fwe", "--alpha", "0.4", "--level", "1e6")
     ended = wholesight("calibrate", model, heads, *level)
     assert ended.code == 0, ended.err
-    assert json_of(model / "calibration.json")["silent"] is True
+    assert json_of(model / "calibration.json")["groups"]["all"]["silent"] is True
     assert "silent detector" in ended.out
+
+
+def test_a_finest_alpha_is_printed_as_the_rule_has_it(wholesight, scans, model):
+    """With a confidence it is coarser than 1 / (n + 1), and without a promise there is none."""
+    options = ("--rule", "tolerance", "--alpha", "0.15", "--no-cost")
+    assert "1/25" not in wholesight("calibrate", model, scans, *options).out
+    assert json_of(model / "threshold.json")["thresholds"]["all"]["finest"] > 0.11
+    assert "finest alpha" not in wholesight("calibrate", model, scans, *PERCENTILE).out
 
 
 def test_the_names_on_the_command_line_are_those_of_the_rules():
@@ -358,6 +366,59 @@ def test_a_threshold_for_each_site(wholesight, model, tmp_path):
     assert info.code == 0
 
 
+def brighter(path: Path, by: float) -> None:
+    """Put an odd voxel in a corner of a scan's body, where no large lesion fits."""
+    image = nifti.read(path)
+    voxels = image.voxels.copy()
+    voxels[1, 1, 0] *= by
+    nifti.write(image.like(voxels), path)
+
+
+def test_a_site_whose_threshold_is_silent_is_said(wholesight, model, tmp_path):
+    """Another site that finds its lesions does not make up for it."""
+    data = write_set(tmp_path / "set", [*normals(4, site="a"), *normals(4, site="b", prefix="u")])
+    for number in range(4):
+        brighter(data / f"u{number:02d}.nii.gz", 500)
+    options = ("--by", "site", "--rule", "fwe", "--alpha", "0.2")
+    ended = wholesight("calibrate", model, data, *options)
+    assert ended.code == 0, ended.err
+    groups = json_of(model / "calibration.json")["groups"]
+    assert {site: group["silent"] for site, group in groups.items()} == {"a": False, "b": True}
+    assert [cost["scans"] for cost in groups["a"]["cost"]] == [4] * 6
+    of_a, of_b = ended.out.split("b: threshold")
+    assert "silent detector" in of_b
+    assert "silent detector" not in of_a
+
+
+def abnormal_throughout(data: Path, *cases: str) -> None:
+    for case in cases:
+        mask = nifti.read(data / f"{case}_seg.nii.gz")
+        nifti.write(mask.like(np.ones(mask.shape, bool)), data / f"{case}_seg.nii.gz")
+
+
+def test_a_site_without_a_normal_slice_has_no_threshold(wholesight, model, tmp_path):
+    """Its scans are left out of the cost, too."""
+    rows = [*normals(2, site="a"), *normals(2, site="b", prefix="u", lesions=2)]
+    data = write_set(tmp_path / "set", rows)
+    abnormal_throughout(data, "u00", "u01")
+    options = ("--by", "site", "--rule", "percentile", "--alpha", "0.2")
+    ended = wholesight("calibrate", model, data, *options)
+    assert ended.code == 0, ended.err
+    assert json_of(model / "threshold.json")["thresholds"].keys() == {"a"}
+    assert "Left out: u00, u01: no slice is normal." in ended.out
+    (group,) = json_of(model / "calibration.json")["groups"].values()
+    assert [cost["scans"] for cost in group["cost"]] == [2] * 6
+
+
+def test_who_is_too_few_hears_what_did_not_count(wholesight, model, tmp_path):
+    data = write_set(tmp_path / "set", normals(19, lesions=1))
+    abnormal_throughout(data, "s00")
+    ended = wholesight("calibrate", model, data, "--no-cost")
+    assert ended.code == 2
+    assert "needs 19 calibration subjects, there are 18" in ended.err
+    assert "No slice is normal in: s00." in ended.err
+
+
 def test_a_subject_of_two_sites_is_an_error(wholesight, model, tmp_path):
     rows = [
         *normals(5, site="a"),
@@ -393,33 +454,35 @@ def stopped_after(count: int, monkeypatch, fault: BaseException) -> None:
     [
         (KeyboardInterrupt(), 130, 0, True),
         (KeyboardInterrupt(), 130, 1, True),
+        (KeyboardInterrupt(), 130, 1, False),
         (KeyboardInterrupt(), 130, 2, True),
-        (KeyboardInterrupt(), 130, 2, False),
-        (OutputError("the disk is full"), 5, 0, True),
         (OutputError("the disk is full"), 5, 1, True),
+        (OutputError("the disk is full"), 5, 2, False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_an_interruption_leaves_the_old_one_or_none(
+def test_an_interruption_leaves_one_calibration_or_none(
     wholesight, scans, model, tmp_path, monkeypatch, fault, code, count, other
 ):
+    """Never a threshold with another one's normals or report."""
     assert wholesight("calibrate", model, scans, *PERCENTILE).code == 0
     before = Detector.load(model).threshold
     data = write_set(tmp_path / "set", normals(21, prefix="u")) if other else scans
     with monkeypatch.context() as patch:
         stopped_after(count, patch, fault)
         assert wholesight("calibrate", model, data, "--no-cost").code == code
-    if count and other:
+    if count == 1 and other:
         with pytest.raises(ModelError, match="interrupted"):
             Detector.load(model)
     else:
-        assert Detector.load(model).threshold == before
+        assert (Detector.load(model).threshold == before) is (count < 2)
+    assert (model / "calibration.json").exists() is (count == 0)
     assert not [path for path in model.iterdir() if path.name.endswith(".tmp")]
     assert wholesight("calibrate", model, data, "--no-cost").code == 0
     assert Detector.load(model).calibrated_threshold.rule == "crc"
 
 
-def test_the_order_is_normals_report_threshold(wholesight, scans, model, monkeypatch):
+def test_the_order_is_normals_threshold_report(wholesight, scans, model, monkeypatch):
     written = []
     for name in ("write_bytes", "write_json"):
         write: Callable = getattr(folders, name)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wholesight.calibration import Terms
+from wholesight.cohort.run_file import asked_alike
 from wholesight.datasets import open_dataset
 from wholesight.io import nifti
 
@@ -103,8 +105,6 @@ OLD = {
     "voxels": 999,
     "statement": "percentile: 90 % lie below.",
 }
-STAND_IN = "intensity floor: The percentile stands in: {} needs {} calibration subjects, there are"
-OWN_UNIT = "intensity floor: {} set a value in the unit of the maps, which means nothing on"
 
 
 def ours(theirs: Path, **told: object) -> Path:
@@ -115,42 +115,56 @@ def ours(theirs: Path, **told: object) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        ({}, {"rule": "percentile", "alpha": 0.1}),
+        ({"rule": "crc", "min_lesion_mm3": 100.0}, {"rule": "crc", "alpha": 0.1}),
+        ({"rule": "fwe", "share": 0.02}, {"rule": "fwe", "alpha": 0.1, "share": 0.02}),
+        (
+            {"rule": "tolerance", "confidence": 0.9, "share": 0.0, "min_lesion_mm3": 100.0},
+            {"rule": "tolerance", "alpha": 0.1, "confidence": 0.9, "min_lesion_mm3": 100.0},
+        ),
+        # A value in the unit of the maps: what the user asks for stands in.
+        ({"rule": "fixed", "alpha": None}, {"rule": "percentile", "alpha": 0.3}),
+        ({"rule": "fwe", "share": None}, {"rule": "percentile", "alpha": 0.3}),
+    ],
+)
+def test_the_floor_s_threshold_is_asked_for_as_the_run_s_was(change, options):
+    asked = asked_alike({"threshold": {**OLD, **change}}, alpha=0.3)
+    assert asked.terms == Terms(**options)
+    assert bool(asked.why) == (options["alpha"] == 0.3)
+    assert asked_alike({}, alpha=0.3) == (Terms(rule="percentile", alpha=0.3), "")
+
+
+@pytest.mark.parametrize(
     ("change", "floor", "note"),
     [
-        ({}, "percentile: at least 90 %", None),
         ({"rule": "crc", "alpha": 0.4}, "crc: on average at most 40 %", None),
-        ({"rule": "fwe", "alpha": 0.4, "share": 0.02}, "more than 2 % of the body", None),
         (
             {"rule": "crc", "alpha": 0.05},
             "percentile: at least 95 %",
-            STAND_IN.format("crc at alpha 0.05", 19),
+            "The percentile stands in: crc at alpha 0.05 needs 19 calibration subjects, there are",
         ),
         (
-            {"rule": "tolerance", "alpha": 0.1, "confidence": 0.9, "share": 0.0},
-            "percentile: at least 90 %",
-            STAND_IN.format("tolerance at alpha 0.1", 22),
-        ),
-        ({"rule": "fixed", "alpha": None}, "percentile: at least 95 %", OWN_UNIT.format("fixed")),
-        (
-            {"rule": "fwe", "alpha": 0.4, "share": None},
-            "percentile: at least 95 %",
-            OWN_UNIT.format("fwe"),
+            {"rule": "fixed", "alpha": None},
+            "percentile: at least 80 %",
+            "fixed set a value in the unit of the maps, which means nothing on",
         ),
     ],
 )
 def test_the_floor_is_thresholded_as_the_run_was_as_far_as_it_can_be(
     wholesight, heads, theirs, tmp_path, change, floor, note
 ):
-    folder = ours(theirs, threshold={**OLD, **change})
-    ended = wholesight("evaluate", folder, heads, "--out", tmp_path / "out")
+    folder = ours(theirs, threshold={**OLD, "doubts": ["It is far."], **change})
+    ended = wholesight("evaluate", folder, heads, "--alpha", "0.2", "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     found = told(tmp_path / "out")
     assert floor in found["thresholds"]["intensity floor"]
-    asked = change.get("alpha", OLD["alpha"])
-    assert found["facts"].get("alpha") == (str(asked) if asked else None)
+    assert found["facts"].get("alpha") == (str(change["alpha"]) if change["alpha"] else None)
     for said in (" ".join(ended.out.split()), (tmp_path / "out" / "report.html").read_text()):
-        assert (note or "") in said
+        assert (f"intensity floor: {note}" if note else "") in said
         assert ("percentile stands in" in said) == bool(note)
+        assert "quick: It is far." in said
 
 
 def test_of_a_run_by_site_every_site_is_told(wholesight, heads, theirs, tmp_path):

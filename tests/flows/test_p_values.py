@@ -7,7 +7,6 @@ scans are made-up scores, so that every p-value is known beforehand.
 import csv
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,7 +39,11 @@ def scans(tmp_path_factory) -> Path:
 
 
 def normals(
-    scores: Sequence[float] | np.ndarray, *, sites: Sequence[str] | None = None, scored: bool = True
+    scores: Sequence[float] | np.ndarray,
+    *,
+    sites: Sequence[str] | None = None,
+    scored: bool = True,
+    whole: bool = True,
 ) -> Normals:
     """A normal scan of a subject of its own for every score."""
     return Normals(
@@ -50,7 +53,7 @@ def normals(
             subject=f"n{number}",
             site=sites[number] if sites else None,
             slices=2,
-            whole=True,
+            whole=whole,
             voxel_mm3=8.0,
             scored=scored,
         )
@@ -172,6 +175,21 @@ def test_doubts_and_scans_of_one_subject_are_said(wholesight, scans, calibrated,
     assert said["N_DOUBT"].endswith("The scanner was another one.")
 
 
+def test_p_values_are_doubted_where_normals_are_parts_of_scans(
+    wholesight, scans, calibrated, tmp_path
+):
+    """By a rule too that promises nothing itself, and in what another threshold is set for."""
+    model, out = calibrated(normals([0.5] * 99, whole=False)), tmp_path / "o"
+    assert json_of(model / "threshold.json")["thresholds"]["all"]["doubts"] == []
+    assert wholesight("segment", model, scans, "--out", out).code == 0
+    words = ("--rule", "percentile", "--out", tmp_path / "again")
+    assert wholesight("threshold", out, *words).code == 0
+    for folder in (out, tmp_path / "again"):
+        (note,) = json_of(folder / "run.json")["notes"]
+        assert note["code"] == "N_DOUBT"
+        assert "99 of 99 scans had abnormal slices left out" in note["text"]
+
+
 def test_without_scores_there_is_no_p_value_and_no_call(wholesight, scans, calibrated, tmp_path):
     model, out = calibrated(normals([0.5] * 9, scored=False)), tmp_path / "o"
     ended = wholesight("segment", model, scans, "--out", out)
@@ -185,26 +203,7 @@ def test_without_scores_there_is_no_p_value_and_no_call(wholesight, scans, calib
     assert "holds no scores" in note["text"]
 
 
-def test_a_map_that_is_scaled_slice_by_slice_has_no_score(
-    wholesight, scans, small_recipe, tmp_path
-):
-    resolved = small_recipe("bmvc2021").resolved
-    # Its own scaling learns from training scans.
-    prep = {**resolved["prep"], "intensity": {"kind": "maximum"}}
-    recipe = Recipe.from_dict({**resolved, "prep": prep})
-    assert recipe.method.scaled_per_slice
-    found = normals([0.5] * 9, scored=False)
-    terms = Terms(rule="fixed")
-    detector = Detector(recipe=recipe).save(tmp_path / "m").with_normals(found, terms)
-    detector.save_calibration(tmp_path / "m")
-    ended = wholesight("segment", tmp_path / "m", scans / "x0.nii.gz", "--out", tmp_path / "o")
-    assert ended.code == 0, ended.err
-    record = json_of(tmp_path / "o" / "x0.json")
-    assert (record["score"], record["p_value"]) == (None, None)
-    assert "scales the map of every slice by itself" in flat(ended.out)
-
-
-@pytest.mark.parametrize("fdr", ["0", "1", "-0.1", "nan"])
+@pytest.mark.parametrize("fdr", ["0", "1", "nan"])
 def test_an_fdr_that_is_none_is_refused(wholesight, scans, fdr, tmp_path):
     ended = wholesight("segment", tmp_path, scans, "--fdr", fdr, "--out", tmp_path / "o")
     assert ended.code == 2
@@ -280,17 +279,16 @@ def test_resuming_with_fewer_scans_is_refused(wholesight, scans, calibrated, tmp
     assert "not named now: x2, x3" in ended.err
 
 
-def test_normals_are_there_before_the_first_scan(scans, calibrated, tmp_path, monkeypatch):
+def test_normals_are_there_before_the_first_scan(
+    wholesight, scans, calibrated, tmp_path, monkeypatch
+):
     def full(*_):
         assert (tmp_path / "o" / NORMALS).exists()
         raise OutputError("the disk is full.")
 
     monkeypatch.setattr(cohort_run, "segment_case", full)
-    detector = Detector.load(calibrated(normals([0.5] * 9)))
-    with pytest.raises(OutputError, match="full"):
-        cohort_run.segment_cohort(
-            detector, plan([scans]).jobs, tmp_path / "o", resume=False, fdr=0.05, tell=print
-        )
+    ended = wholesight("segment", calibrated(normals([0.5] * 9)), scans, "--out", tmp_path / "o")
+    assert ended.code == 5
 
 
 def test_a_models_own_folder_is_no_place_for_maps(wholesight, scans, calibrated):
@@ -377,19 +375,14 @@ def test_a_site_that_cannot_be_meant_is_refused(
     assert not (tmp_path / "o").exists()
 
 
-def test_site_is_refused_where_one_threshold_is_for_all(wholesight, scans, calibrated, tmp_path):
-    model = calibrated(normals([0.5] * 9))
-    ended = wholesight("segment", model, scans, "--site", "A", "--out", tmp_path / "o")
-    assert ended.code == 2
-    assert "one threshold for all sites" in ended.err
-
-
-def test_a_data_sets_sites_are_no_concern_of_a_model_with_one_threshold(
+def test_with_one_threshold_a_data_sets_sites_are_no_concern_and_site_is_refused(
     wholesight, scans, calibrated, tmp_path
 ):
-    data = of_sites(scans, tmp_path, "ABC")
-    model = calibrated(normals([0.5] * 9))
-    assert wholesight("segment", model, data, "--out", tmp_path / "o").code == 0
+    words = ("segment", calibrated(normals([0.5] * 9)), of_sites(scans, tmp_path, "AC"))
+    assert wholesight(*words, "--out", tmp_path / "o").code == 0
+    ended = wholesight(*words[:2], scans, "--site", "A", "--out", tmp_path / "no")
+    assert ended.code == 2
+    assert "one threshold for all sites" in ended.err
 
 
 def test_resuming_with_another_threshold_of_one_site_is_refused(
@@ -400,7 +393,6 @@ def test_resuming_with_another_threshold_of_one_site_is_refused(
     (out / NORMALS).unlink()
     scores = [0.5] * 9 + [1.4] * 19
     other = calibrated(normals(scores, sites=["A"] * 9 + ["B"] * 19), name="o2", by_site=True)
-    shutil.copy(out / "run.json", tmp_path)
     ended = wholesight("segment", other, data, "--out", out, "--resume")
     assert ended.code == 2
     assert "another threshold" in ended.err

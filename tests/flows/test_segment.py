@@ -17,6 +17,7 @@ from wholesight.cohort.inputs import left_out
 from wholesight.cohort.plan import plan
 from wholesight.errors import UsageError
 from wholesight.io import nifti
+from wholesight.methods.constrained_vae import ConstrainedVAE
 
 
 def scan_of(heads: Path, subset: str = "test", number: int = 0) -> Path:
@@ -64,6 +65,23 @@ def test_the_truth_is_not_read(wholesight, heads, model, tmp_path):
     truth.write_bytes(b"<html>")
     ended = wholesight("segment", model, data, "--subset", "test", "--out", tmp_path / "o")
     assert ended.code == 0
+
+
+def test_a_scan_whose_map_is_not_finite_fails_alone(
+    wholesight, heads, model, tmp_path, monkeypatch
+):
+    whole = ConstrainedVAE.anomaly_map
+    calls = []
+
+    def overflowing(self, slices, inside):
+        calls.append(slices)
+        return whole(self, slices, inside) * (float("inf") if len(calls) == 1 else 1)
+
+    monkeypatch.setattr(ConstrainedVAE, "anomaly_map", overflowing)
+    ended = wholesight("segment", model, heads, "--subset", "test", "--out", tmp_path / "o")
+    assert ended.code == 4
+    failed = (tmp_path / "o" / "failures.tsv").read_text()
+    assert "\tE_MODEL\tThe network's map of this scan is not finite." in failed
 
 
 # ---------------------------------------------------------------- what is a scan
@@ -282,9 +300,13 @@ def test_spacing_is_compared_along_the_bodys_axes(wholesight, heads, model, tmp_
 @pytest.mark.slow
 def test_ctrl_c_says_what_is_kept_and_resumes(wholesight, heads, model, tmp_path):
     out = tmp_path / "o"
-    for number in range(60):
+    for number in range(400):
         os.link(scan_of(heads), tmp_path / f"s{number}.nii.gz")
-    code = "from wholesight.cli.main import run; run()"
+    # Ctrl-C is ignored in what a shell's background job starts, unless it is asked for.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from wholesight.cli.main import run; run()"
+    )
     words = [
         sys.executable,
         "-c",

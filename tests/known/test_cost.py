@@ -15,6 +15,7 @@ from wholesight.detector.cost import (
     sensitivity_cost,
     silent,
 )
+from wholesight.errors import ModelError
 from wholesight.recipe import Recipe
 from wholesight.volume import Scan, Volume
 
@@ -29,7 +30,6 @@ class Made:
 
     subject: str
     scan: Scan
-    site: str | None = None
 
     def read(self):
         return self.scan
@@ -40,7 +40,7 @@ def body():
     return ((i - 20) / 18) ** 2 + ((j - 22) / 20) ** 2 + ((k - 7) / 6.5) ** 2 < 1
 
 
-def case(number=0, *, site=None, abnormal=None, subject=None):
+def case(number=0, *, abnormal=None):
     """A body of 100 with a little noise; where abnormal is given, 500 there."""
     noise = np.random.default_rng(number).normal(0, 2, SHAPE)
     image = np.where(body(), np.round(100 + noise), 0).astype(np.int16)
@@ -49,7 +49,7 @@ def case(number=0, *, site=None, abnormal=None, subject=None):
     if abnormal is not None:
         image[abnormal] = 500
         truth = Volume(abnormal, affine)
-    return Made(subject or f"s{number}", Scan(Volume(image, affine), None, truth), site)
+    return Made(f"s{number}", Scan(Volume(image, affine), None, truth))
 
 
 def at(value, min_lesion_mm3=0.0):
@@ -156,12 +156,16 @@ def test_the_same_seed_gives_the_same_and_another_other_places(intensity):
     assert sensitivity_cost(detector, cases, contrasts=(0.02,), seed=1) != once
 
 
-def test_each_site_is_masked_at_its_own_threshold(intensity):
-    sites = {"a": at(130.0), "b": at(1e6)}
-    detector = replace(intensity, by_site=sites)
-    cases = [case(n, site="ab"[n % 2]) for n in range(4)]
-    costs = sensitivity_cost(detector, cases, volumes_ml=(4,), contrasts=(0.5,))
-    assert [(c.scans, c.found) for c in costs] == [(4, 0.5)]
+def test_it_is_of_one_threshold_and_tells_of_each_scan(intensity):
+    detector = replace(intensity, by_site={"a": at(130.0), "b": at(1e6)})
+    done = []
+    few = {"volumes_ml": (4,), "contrasts": (0.5,), "one_done": lambda: done.append(1)}
+    with pytest.raises(ModelError, match="--site"):
+        sensitivity_cost(detector, [case()], **few)
+    for site, found in (("a", 1.0), ("b", 0.0)):
+        costs = sensitivity_cost(detector.at_site(site), [case(n) for n in range(2)], **few)
+        assert [(c.scans, c.found) for c in costs] == [(2, found)]
+    assert len(done) == 4
 
 
 def test_what_fits_nowhere_is_not_known(intensity):
@@ -232,5 +236,5 @@ def test_silent_asks_for_the_largest_and_strongest_alone():
     assert not silent([*small, cost(8.0, 0.5, 0.1), cost(8.0, -0.5, 0.0)])
     assert not silent([*small, cost(8.0, 0.5, 0.0), cost(8.0, -0.5, 0.2)])
     assert silent([cost(1.0, 0.5, 0.0), cost(8.0, 0.5, float("nan"), scans=0)])
-    assert not silent([cost(8.0, 0.5, float("nan"), scans=0)])
-    assert not silent([])
+    assert silent([cost(8.0, 0.5, float("nan"), scans=0)]) is None
+    assert silent([]) is None

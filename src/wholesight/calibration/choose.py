@@ -135,7 +135,9 @@ def finest_alpha(there: int, terms: Terms) -> float:
     ranked = 1 / (n + 1)
     if terms.rule != "tolerance":
         return ranked
-    return max(ranked, tolerance_finest(n, terms.confidence))
+    limit = tolerance_finest(n, terms.confidence)
+    # The smallest lesion is a rank among the other half, whatever sets the level.
+    return max(ranked, limit) if terms.min_lesion_mm3 == "normals" else limit
 
 
 def require_subjects(there: int, terms: Terms) -> None:

@@ -25,6 +25,7 @@ from wholesight.scan_score import scan_score
 # above; below that nearly all of a body is one place.
 _LEVELS: Final = 64
 _LARGEST_SHARE: Final = 0.5
+_ROUNDING: Final = 1e-9
 # Voxels that touch by a corner belong to one place, as where masks are cleaned up.
 _NEIGHBOURS: Final = generate_binary_structure(3, 3)
 
@@ -81,7 +82,9 @@ def measured_at(voxels: int) -> Int64[np.ndarray, " s"]:
     array([0, 1, 2, 3])
     """
     ranks = np.geomspace(1, max(1, _LARGEST_SHARE * voxels), _LEVELS)
-    return np.unique(np.searchsorted(kept_ranks(voxels), np.floor(ranks).astype(np.int64)))
+    # Some are whole numbers but for rounding, which may differ where a file is read again.
+    whole = np.floor(ranks * (1 + _ROUNDING)).astype(np.int64)
+    return np.unique(np.searchsorted(kept_ranks(voxels), whole))
 
 
 def summarise(

@@ -1,10 +1,7 @@
 """What share of many bodies lies above each level, all of them together.
 
-Only the few levels around the one that is looked for are sorted: of 10,000 bodies all levels
-together are 13 million.
-
-Axes: k kept levels of all curves together, near the one looked for; g groups of curves (a subject's
-scans).
+Axes: k kept levels of all curves together, or those of them near the one looked for; g groups of
+curves (a subject's scans).
 """
 
 from __future__ import annotations
@@ -12,10 +9,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from wholesight.calibration.curve import Curve, counts_above
 
@@ -46,8 +44,12 @@ class Pooled:
 
     def level_leaving(self, budget: float) -> float:
         """Return the lowest level that some curve keeps with S(level) <= budget, budget >= 0."""
-        near = self._near(budget, budget)
-        return near.level(near.last_within(budget))
+        # S is worked out anew at each level tried: sums at all of 10,000 bodies' 13 million levels
+        # would take longer, and a hundred bytes each.
+        within = bisect_right(
+            self._rising, budget + _ROUNDING, key=lambda negated: self.sum_above(-float(negated))
+        )
+        return -float(self._rising[within - 1])
 
     def levels_without_each(self, budgets: Float[np.ndarray, " g"]) -> Float[np.ndarray, " g"]:
         """Return, for each group, the lowest level with S without that group <= its budget.
@@ -56,38 +58,24 @@ class Pooled:
         too: between two of theirs, S without the group does not change.
         """
         own = [sum(weight for _, weight in pairs) for pairs in self.groups]
-        near = self._near(float(budgets.min()), float((budgets + own).max()))
-        each = zip(self.groups, budgets.tolist(), own, strict=True)
-        return np.array([_without(pairs, near, budget, most) for pairs, budget, most in each])
+        top = self.level_leaving(float(budgets.min()))
+        bottom = self.level_leaving(float((budgets + own).max()))
+        near = _Near.of(self._all, top, bottom)
+        each = zip(self.groups, budgets.tolist(), strict=True)
+        return np.array([near.level_without(pairs, budget) for pairs, budget in each])
 
-    def _near(self, least: float, most: float) -> _Near:
-        """Return the levels with S from the last that is at most `least` to one above `most`."""
-        total = sum(weight for _, weight in self._all)
-        # Each body's own answer. The highest of them leaves the budget, and nearly all are close.
-        falling = sorted(
-            {curve.level_leaving(sum_ / total) for curve, _ in self._all for sum_ in {least, most}},
-            reverse=True,
-        )
-        above = bisect_right(falling, least + _ROUNDING, key=self.sum_above)
-        # Each look at all curves takes a while, and a threshold has one budget.
-        below = (
-            above
-            if most == least
-            else bisect_right(falling, most + _ROUNDING, lo=above, key=self.sum_above)
-        )
-        top = falling[above - 1] if above else math.inf
-        bottom = falling[below] if below < len(falling) else -math.inf
-        return _Near.of(self._all, top, bottom)
+    @cached_property
+    def _rising(self) -> Float32[np.ndarray, " k"]:
+        """All kept levels negated, so that they rise, as searching expects."""
+        rising = -np.concatenate([curve.levels for curve, _ in self._all])
+        rising.sort()
+        return rising
 
 
 class _Near(NamedTuple):
-    """The kept levels of all curves in some range.
+    """What all curves keep in some range: (k,) falling levels, no two alike, and S above each."""
 
-    rising : (k,) the levels negated, so that they rise and numpy can search in them. above : (k,) S
-    just above each; of equal levels, that of the last counts the others.
-    """
-
-    rising: Float[np.ndarray, " k"]
+    levels: Float[np.ndarray, " k"]
     above: Float[np.ndarray, " k"]
 
     @classmethod
@@ -97,15 +85,17 @@ class _Near(NamedTuple):
         rising, steps = (np.concatenate(each) for each in zip(*parts, strict=True))
         order = np.argsort(rising)
         higher = np.concatenate([[0.0], np.cumsum(steps[order])[:-1]])
-        return cls(rising[order], _sum_above(pairs, top) + higher)
+        unique, first = np.unique(rising[order], return_index=True)
+        return cls(-unique, _sum_above(pairs, top) + higher[first])
 
-    def level(self, at: int) -> float:
-        """Return a level by its place."""
-        return float(-self.rising[at])
-
-    def last_within(self, budget: float) -> int:
-        """Return the place of the lowest level that leaves the budget."""
-        return max(0, int(self.above.searchsorted(budget + _ROUNDING, side="right")) - 1)
+    def level_without(self, pairs: Sequence[Weighted], budget: float) -> float:
+        """Return the lowest level with S without these pairs <= budget."""
+        within = bisect_right(
+            range(self.levels.size),
+            budget + _ROUNDING,
+            key=lambda at: self.above[at] - _sum_above(pairs, self.levels[at]),
+        )
+        return float(self.levels[within - 1])
 
 
 def _part(
@@ -116,21 +106,6 @@ def _part(
     start, stop = rising.searchsorted(-top, "left"), rising.searchsorted(-bottom, "right")
     counts = counts_above(curve.voxels)[start : stop + 1]
     return rising[start:stop], np.diff(counts) * (weight / curve.voxels)
-
-
-def _without(pairs: Sequence[Weighted], near: _Near, budget: float, own: float) -> float:
-    """Return the lowest level near by with S without these pairs <= budget; they weigh `own`."""
-    low, high = near.last_within(budget), near.last_within(budget + own)
-    while low < high:
-        middle = (low + high + 1) // 2
-        level = near.level(middle)
-        # Of equal levels the first has what lies above all of them.
-        first = near.rising.searchsorted(-level, side="left")
-        if near.above[first] - _sum_above(pairs, level) <= budget + _ROUNDING:
-            low = middle
-        else:
-            high = middle - 1
-    return near.level(low)
 
 
 def _sum_above(pairs: Iterable[Weighted], level: float) -> float:

@@ -17,9 +17,10 @@ class Threshold:
     value : in the map's unit, higher = odder; the test is strictly above. min_lesion_mm3 : smaller
     connected places are dropped. rule : its name. alpha, confidence, share : what was asked of it,
     None where the rule has no such thing. subjects, scans, slices, voxels : how many normal ones it
-    was set on. finest : 1 / (n + 1), the smallest alpha that n subjects can support. guarantee : in
-    a sentence, or "none". statement : in words, what is promised and what is not. doubts : why it
-    may not hold, each a sentence. void : the doubt for which nothing is promised, by whatever rule.
+    was set on. finest : the smallest alpha that so many subjects can support, by its rule.
+    guarantee : in a sentence, or "none". statement : in words, what is promised and what is not.
+    doubts : why it may not hold, each a sentence. void : the doubt for which
+    nothing is promised, by whatever rule.
     """
 
     value: float

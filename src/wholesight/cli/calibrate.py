@@ -83,11 +83,13 @@ def calibrate(
     void = _of_training(detector, cases, allowed=allow_training_subjects)
     _require_enough(cases, terms, by_site=by is not None)
     normals, left_out = _summaries(detector, cases)
-    found = detector.with_normals(normals, terms, by_site=by is not None, void=void)
+    with _naming(left_out):
+        found = detector.with_normals(normals, terms, by_site=by is not None, void=void)
+    used = [case for case in cases if case.id not in left_out]
     report = report_of(
         found,
         terms,
-        costs=_costs(found, cases) if cost else None,
+        costs=_costs(found, used) if cost else None,
         replaced=thresholds_before(model),
         left_out=left_out,
     )
@@ -182,16 +184,38 @@ def _summaries(detector: Detector, cases: Sequence[Case]) -> tuple[Normals, list
     return Normals(scan for scan in scans.values() if scan is not None), left_out
 
 
-def _costs(detector: Detector, cases: Sequence[Case]) -> list[Cost]:
-    """Insert lesions, with the normals' own thresholds."""
-    from wholesight.detector.cost import sensitivity_cost
+@contextmanager
+def _naming(left_out: Sequence[str]) -> Iterator[None]:
+    """Let who is told that subjects are too few know which ones did not count."""
+    from wholesight.datasets.finding import some
+    from wholesight.errors import UsageError
 
-    with _progress("inserting made-up lesions", None):
-        return sensitivity_cost(detector, cases)
+    try:
+        yield
+    except UsageError as fault:
+        if not left_out:
+            raise
+        raise UsageError(f"{fault} No slice is normal in: {some(left_out)}.") from fault
+
+
+def _costs(detector: Detector, cases: Sequence[Case]) -> dict[str | None, list[Cost]]:
+    """Insert lesions in the scans that a threshold, or that of each site, was set on."""
+    from wholesight.detector.cost import MOST_SCANS, evenly_picked, sensitivity_cost
+
+    parts = {
+        site: [case for case in cases if site is None or case.site == site]
+        for site in detector.by_site or [None]
+    }
+    scans = sum(len(evenly_picked(part, MOST_SCANS)) for part in parts.values())
+    with _progress("inserting made-up lesions", scans) as one_done:
+        return {
+            site: sensitivity_cost(detector.at_site(site), part, one_done=one_done)
+            for site, part in parts.items()
+        }
 
 
 @contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """Show progress on a terminal's error stream; elsewhere nothing."""
     from rich.console import Console
     from rich.progress import Progress

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wholesight.calibration import Terms, Threshold
     from wholesight.calibration.odd import Odd
     from wholesight.calibration.realised import Realised
+    from wholesight.detector.cost import Cost
     from wholesight.detector.report import Group, Report
 
 # Rules whose alpha is a share of the body; that of others is a share of scans.
@@ -31,13 +32,14 @@ def show(report: Report, model: Path) -> None:
         show_threshold(group.threshold, site, say)
         say.print()
         _show_facts(list(_facts(group, report.terms)), say)
+        if group.costs is not None:
+            _show_costs(group.costs, say, silent=bool(group.is_silent))
+    say.print()
     if report.left_out:
-        _show_facts([("left out", f"{_some(report.left_out)}: no slice is normal")], say)
-    if report.costs is not None:
-        _show_costs(report, say)
+        say.print(f"Left out: {_some(report.left_out)}: no slice is normal.", soft_wrap=True)
     if report.replaced:
-        say.print(f"\nReplaced: {_replaced(report)}", soft_wrap=True)
-    say.print(f"{'' if report.replaced else chr(10)}Saved in {model}. Next:", soft_wrap=True)
+        say.print(f"Replaced: {_replaced(report)}", soft_wrap=True)
+    say.print(f"Saved in {model}. Next:", soft_wrap=True)
     of_site = () if None in report.groups else ("--site", next(iter(report.groups)))
     words = ("segment", model, "SCAN.nii.gz", *of_site, "--out", "DIR")
     say.print("  " + command(*words), soft_wrap=True)
@@ -59,17 +61,8 @@ def show_threshold(threshold: Threshold, site: str | None, say: Console) -> None
         say_indented(f"doubt: {doubt}", say, style="yellow")
 
 
-def _show_group(group: Group, terms: Terms, site: str | None, say: Console) -> None:
-    show_threshold(group.threshold, site, say)
-    say.print()
-    _show_facts(list(_facts(group, terms)), say)
-
-
 def _facts(group: Group, terms: Terms) -> Iterator[tuple[str, str]]:
-    threshold = group.threshold
-    yield "set on", _set_on(threshold)
-    n = threshold.subjects
-    yield "finest alpha", f"1/{n + 1} = {threshold.finest:.3g}"
+    yield "set on", _set_on(group.threshold)
     if group.spread:
         low, high = (f"{100 * rate:.2g}" for rate in group.spread)
         yield "expected", f"{low} to {high} % {_counted(terms)}, in 9 of 10 calibration sets alike"
@@ -97,7 +90,7 @@ def _realised(realised: Realised, terms: Terms) -> str:
     if realised.mean_share is None:
         return f"not known: {realised.reason}"
     n, counted = realised.flagged.size, int(realised.flagged.sum())
-    each = "" if terms.rule == "fixed" else ", each at the threshold of all others"
+    each = "" if terms.rule == "fixed" else ", each at what the others set"
     share = f"{100 * realised.mean_share:.2g} % of the body above"
     if terms.rule in _ABOUT_THE_BODY:
         return f"{share}, and something flagged in {counted} of {n} subjects{each}"
@@ -113,13 +106,12 @@ def _sticking_out(odd: list[Odd]) -> str:
     )
 
 
-def _show_costs(report: Report, say: Console) -> None:
+def _show_costs(costs: Sequence[Cost], say: Console, *, silent: bool) -> None:
     """Print what is found of lesions that were made up, and warn when it is next to nothing."""
     from rich.padding import Padding
 
     from wholesight.cli.speech import say_indented
 
-    costs = report.costs or []
     most = max((cost.scans for cost in costs), default=0)
     if not most:
         say.print("\nwhat it costs: no made-up lesion fits into these scans, so it is not known")
@@ -127,8 +119,8 @@ def _show_costs(report: Report, say: Console) -> None:
     say.print(
         f"\nwhat it costs: made-up lesions in {most} calibration scans, found at this threshold"
     )
-    say.print(Padding(_table_of_costs(report), (0, 0, 0, 2)))
-    if report.is_silent:
+    say.print(Padding(_table_of_costs(costs), (0, 0, 0, 2)))
+    if silent:
         warning = (
             "warning: silent detector. Even the largest and plainest of these lesions are found in "
             "under 10 % of scans: whatever is promised about healthy scans, it is kept by flagging "
@@ -137,13 +129,13 @@ def _show_costs(report: Report, say: Console) -> None:
         say_indented(warning, say, style="bold yellow")
 
 
-def _table_of_costs(report: Report) -> Table:
+def _table_of_costs(costs: Sequence[Cost]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("volume", "contrast", "scans", "found", "by chance", "of it flagged"):
         table.add_column(name, justify="right")
-    for cost in report.costs or []:
+    for cost in costs:
         rates = (cost.found, cost.found_by_chance, cost.voxels)
         table.add_row(
             f"{cost.volume_ml:g} ml",

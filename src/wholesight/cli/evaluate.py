@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wholesight.benchmark.judge.predictions import Judged
     from wholesight.benchmark.plan.suite import Suite
     from wholesight.benchmark.results import DataSetResult, Figure, MethodResult
-    from wholesight.cohort.run_thresholds import Asked
+    from wholesight.cohort.run_file import Asked
     from wholesight.datasets import Case
     from wholesight.detector import Detector
 
@@ -104,13 +104,13 @@ def evaluate(
         exclusions=judged.excluded,
         facts=_told(facts, data, parts.subset, recipe.resolved["prep"]["body"]["kind"], terms),
     )
-    of_the_floor = _of_the_floor(detector, asked.why)
-    said = [*_said(summary, judged, facts, detector), *of_the_floor]
+    doubts = [*_of_the_run(methods[0].name, facts), *_of_the_floor(detector, asked.why)]
+    said = [*_said(summary, judged, facts, detector), *doubts]
     name = methods[0].name
     results = Results(f"{name} on {summary.name}, {parts.subset}", "", [summary], said)
     report = write_report(results, out)
     console().print(_table(summary.methods))
-    for note in [*_notes(summary), *of_the_floor]:
+    for note in [*_notes(summary), *doubts]:
         console().print(f"note: {note}", soft_wrap=True)
     console().print(f"Report: {report}", soft_wrap=True)
 
@@ -133,11 +133,18 @@ def _terms(name: str | None, subset: str | None) -> Suite | None:
 def _asked(suite: Suite | None, facts: dict[str, Any], alpha: float) -> Asked:
     """Return what the floor's threshold is set on: as the suite says, else as the maps' own was."""
     from wholesight.calibration import Terms
-    from wholesight.cohort.run_thresholds import Asked, asked_alike
+    from wholesight.cohort.run_file import Asked, asked_alike
 
     if suite:
         return Asked(Terms(rule=suite.rule, alpha=suite.alpha), "")
     return asked_alike(facts, alpha=alpha)
+
+
+def _of_the_run(name: str, facts: dict[str, Any]) -> list[str]:
+    """Say what speaks against what the maps' own threshold promises."""
+    from wholesight.cohort.run_file import doubts_of
+
+    return [f"{name}: {each}" for each in doubts_of(facts)]
 
 
 def _of_the_floor(detector: Detector, why: str) -> list[str]:
@@ -210,7 +217,7 @@ def _normals(cases: Sequence[Case]) -> Any:
 
 
 def _note(facts: dict[str, Any]) -> str:
-    from wholesight.cohort.run_thresholds import statement_of
+    from wholesight.cohort.run_file import statement_of
 
     return statement_of(facts) or "as these masks came; how is not recorded"
 
@@ -243,7 +250,7 @@ def _told(
     for name in ("recipe", "model", "wholesight", "started"):
         if name in facts:
             told[name] = str(facts[name])
-    from wholesight.cohort.run_thresholds import facts_of
+    from wholesight.cohort.run_file import facts_of
 
     return told | facts_of(facts)
 

@@ -83,17 +83,14 @@ def _require_known(site: str | None, detector: Detector) -> None:
     """Refuse a --site that no threshold is of, before the first scan."""
     if site is None:
         return
-    from wholesight.errors import UsageError, nearest
+    from wholesight.errors import UsageError
 
     if not detector.by_site:
         raise UsageError(
             f"--site {site}: this model has one threshold for all sites. Leave out --site, or "
             "calibrate the model with --by site."
         )
-    if site not in detector.by_site:
-        raise UsageError(
-            f"--site {site}: this model has no threshold for it. {nearest(site, detector.by_site)}"
-        )
+    detector.at_site(site)
 
 
 def concluded(decision: Decision) -> list[str]:

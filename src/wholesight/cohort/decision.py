@@ -9,7 +9,7 @@ Axes: m scans that have a p-value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from wholesight.calibration.conformal import (
     fewest_callable,
     subjects_needed,
 )
+from wholesight.calibration.wording import percent
 from wholesight.datasets.finding import count, some
 
 # The code of a case's note that says why it has no p-value.
@@ -49,7 +50,7 @@ class Decision:
         if not self.called:
             return None
         yes, total = sum(self.called.values()), len(self.called)
-        return f"{yes} of {count(total, 'scan')} called abnormal at FDR {_percent(self.fdr)}"
+        return f"{yes} of {count(total, 'scan')} called abnormal at FDR {percent(self.fdr)}"
 
     def answer(self, case: str) -> str:
         """Return yes, no, or nothing for a scan without a p-value."""
@@ -61,11 +62,14 @@ class Decision:
         return {"fdr": self.fdr, "tested": total, "abnormal": yes, "notes": self.notes}
 
 
-def decide(records: Mapping[str, Mapping[str, Any]], *, fdr: float) -> Decision:
+def decide(
+    records: Mapping[str, Mapping[str, Any]], *, fdr: float, doubts: Iterable[str] = ()
+) -> Decision:
     """Decide over all scans of a run; failed ones are not among them and do not count.
 
     records : {case: its JSON}, of which p_value (None where there is none), normal_subjects (how
-    many it was compared with), subject, site, threshold and notes count. fdr : in (0, 1).
+    many it was compared with), subject, site, threshold and notes count. fdr : in (0, 1). doubts :
+    what speaks against p-values from these normals, a sentence each; the thresholds' are added.
 
     >>> of = {"p_value": 0.01, "normal_subjects": 99, "subject": "s", "site": None, "notes": []}
     >>> of["threshold"] = {"doubts": []}
@@ -79,7 +83,7 @@ def decide(records: Mapping[str, Mapping[str, Any]], *, fdr: float) -> Decision:
         *_untested(records),
         *_few_normals(tested, fdr),
         *_several_of_one(tested),
-        *_doubted(tested),
+        *_doubted(tested, doubts),
     ]
     return Decision(fdr=fdr, called=dict(zip(tested, called, strict=True)), notes=notes)
 
@@ -124,7 +128,7 @@ def _finest(normals: int) -> str:
 
 def _what_that_means_at(where: str, fewest: int, scans: int, fdr: float) -> str:
     """Say it of some sites' scans among all."""
-    none = f"At FDR {_percent(fdr)} over {scans} scans none of site {where}"
+    none = f"At FDR {percent(fdr)} over {scans} scans none of site {where}"
     if fewest > scans:
         return f"{none} can be called abnormal, however odd it is."
     return (
@@ -134,7 +138,7 @@ def _what_that_means_at(where: str, fewest: int, scans: int, fdr: float) -> str:
 
 
 def _what_that_means(fewest: int, scans: int, fdr: float) -> str:
-    at = f"At FDR {_percent(fdr)}"
+    at = f"At FDR {percent(fdr)}"
     if scans == 1:
         return f"{at} this scan cannot be called abnormal, however odd it is."
     if fewest > scans:
@@ -171,18 +175,15 @@ def _several_of_one(tested: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[st
         )
 
 
-def _doubted(tested: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+def _doubted(
+    tested: Mapping[str, Mapping[str, Any]], doubts: Iterable[str]
+) -> Iterator[dict[str, str]]:
     """Pass on what is known against the calibration: p-values rest on the same normal scans."""
-    doubts = dict.fromkeys(
-        doubt for each in tested.values() for doubt in each["threshold"]["doubts"]
-    )
-    if doubts:
-        yield _note("N_DOUBT", f"What speaks against these p-values: {' '.join(doubts)}")
+    of_thresholds = (doubt for each in tested.values() for doubt in each["threshold"]["doubts"])
+    known = dict.fromkeys([*of_thresholds, *doubts])
+    if tested and known:
+        yield _note("N_DOUBT", f"What speaks against these p-values: {' '.join(known)}")
 
 
 def _note(code: str, text: str) -> dict[str, str]:
     return {"code": code, "text": text}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"

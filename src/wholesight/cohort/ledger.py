@@ -22,7 +22,7 @@ FAILURE_COLUMNS: Final = ("case", "input", "code", "message")
 
 
 class Failure(NamedTuple):
-    """A scan that could not be segmented. code : E_... of the input, else E_INTERNAL."""
+    """A scan that could not be segmented. code : E_... of the input, E_MODEL or E_INTERNAL."""
 
     case: str
     input: str

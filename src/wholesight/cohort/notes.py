@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from wholesight.calibration import Threshold
+from wholesight.calibration.wording import in_mm3, percent
 from wholesight.cohort.decision import NO_P
 from wholesight.detector import Detector, Segmentation
 from wholesight.prep.orient import canonical
@@ -55,7 +56,7 @@ def _empty(threshold: Threshold, found: Segmentation) -> Iterator[dict[str, str]
     above = int((found.map.voxels[found.body.voxels] > value).sum())
     what = (
         f"The mask is empty: {above} voxels lie above the threshold {value:.4g}, in places under "
-        f"{threshold.min_lesion_mm3:.4g} mm3, which are dropped."
+        f"{in_mm3(threshold.min_lesion_mm3)}, which are dropped."
         if above
         else f"The mask is empty: nothing lies above the threshold {value:.4g}."
     )
@@ -66,7 +67,7 @@ def _much(threshold: Threshold, mask: Volume, body_voxels: int) -> Iterator[dict
     share = float(mask.voxels.sum() / body_voxels)
     if share > _MUCH:
         aimed = (
-            f"where the threshold was set to flag {100 * threshold.alpha:g} % of a healthy one"
+            f"where the threshold was set to flag {percent(threshold.alpha)} of a healthy one"
             if threshold.alpha and threshold.rule in _OF_THE_BODY
             else "and hardly any lesion is as large"
         )

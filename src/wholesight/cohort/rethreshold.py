@@ -92,7 +92,9 @@ def rethreshold(source: Source, groups: Groups, out: Path, *, fdr: float, tell: 
                 log.records[case] = _case(source, groups, case, out)
             tell(case, log.spoken(case))
         facts = _facts(source, groups, hashlib.sha256(content).hexdigest())
-        return conclude(out, log, facts, scans=len(source.cases) + source.missing, fdr=fdr)
+        normals = [group.normals for group in groups.values()]
+        scans = len(source.cases) + source.missing
+        return conclude(out, log, facts, normals, scans=scans, fdr=fdr)
 
 
 def _case(source: Source, groups: Groups, case: str, out: Path) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from typing import Any
 
 from wholesight.cohort.ledger import RESULT_COLUMNS, listed
 from wholesight.cohort.plan import Job
-from wholesight.cohort.run_file import RUN, run_facts
-from wholesight.cohort.run_thresholds import thresholds_of
+from wholesight.cohort.run_file import RUN, run_facts, thresholds_of
 from wholesight.cohort.worker import hashes_of, output_names, rarity
 from wholesight.datasets.finding import some
 from wholesight.detector import NORMALS, Detector

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wholesight.calibration import Normals
+from wholesight.calibration.wording import partly_normal
 from wholesight.cohort.decision import Decision, decide
 from wholesight.cohort.ledger import Failure, Outcome, outcome, write_ledger
 from wholesight.cohort.plan import Job
@@ -17,7 +19,7 @@ from wholesight.cohort.room import finished, keep_normals, require_room
 from wholesight.cohort.run_file import RUN, run_facts
 from wholesight.cohort.worker import segment_case
 from wholesight.detector import Detector
-from wholesight.errors import InputError, OutputError, nearest
+from wholesight.errors import InputError, ModelError, OutputError, UsageError
 from wholesight.io.files import make_folder, write_json
 
 Tell = Callable[[str, str], None]
@@ -50,6 +52,8 @@ class Log:
             raise
         except InputError as fault:
             self.failures.append(Failure(case, str(source), fault.code, str(fault)))
+        except ModelError as fault:  # the network gives this scan no map that is finite
+            self.failures.append(Failure(case, str(source), "E_MODEL", str(fault)))
         except Exception as fault:  # one scan's fault must not end a night's work
             message = f"{type(fault).__name__}: {fault}. Please report this scan's kind as a bug."
             self.failures.append(Failure(case, str(source), "E_INTERNAL", message))
@@ -101,7 +105,7 @@ def segment_cohort(
     finally:
         there = log.records
         log.records = {job.stem: there[job.stem] for job in jobs if job.stem in there}
-        ended = conclude(out, log, facts, scans=len(jobs), fdr=fdr)
+        ended = conclude(out, log, facts, _compared_with(detector), scans=len(jobs), fdr=fdr)
     return ended
 
 
@@ -116,12 +120,23 @@ def _finished_before(
     return {case: record for case, record in found.items() if record is not None}
 
 
-def conclude(out: Path, log: Log, facts: Mapping[str, Any], *, scans: int, fdr: float) -> Ended:
+def conclude(
+    out: Path,
+    log: Log,
+    facts: Mapping[str, Any],
+    normals: Iterable[Normals],
+    *,
+    scans: int,
+    fdr: float,
+) -> Ended:
     """Decide over all scans, and write the tables and, last, run.json. Raises OutputError.
 
-    facts : what run.json says of the run, see `run_facts`. scans : how many there were to segment.
+    facts : what run.json says of the run, see `run_facts`. normals : what scans were compared with;
+    of each site, or of all. scans : how many there were to segment.
     """
-    decision = decide(log.records, fdr=fdr)
+    # Of a p-value too, which is promised whatever the rule of the threshold promises.
+    doubts = [doubt for each in normals for doubt in partly_normal(each, "p-values")]
+    decision = decide(log.records, fdr=fdr, doubts=doubts)
     run = {
         **facts,
         **decision.to_json(),
@@ -136,15 +151,16 @@ def conclude(out: Path, log: Log, facts: Mapping[str, Any], *, scans: int, fdr: 
     return Ended(log.outcome(), decision)
 
 
+def _compared_with(detector: Detector) -> list[Normals]:
+    """Return the normals that p-values come from: of each site, or of all."""
+    if detector.normals is None:
+        return []
+    return [detector.normals.of_site(site) for site in detector.by_site] or [detector.normals]
+
+
 def _at_its_site(detector: Detector, job: Job) -> Detector:
     """Return the detector with the threshold of the scan's site; itself when not by site."""
-    site, known = job.case.site, detector.by_site
-    if not known or site in known:
-        return detector.at_site(site)
-    if site is None:
-        what = f"no site is named for this scan. Name it by --site. There are: {', '.join(known)}."
-    else:
-        what = f"site '{site}' is none of them. {nearest(site, known)}"
-    raise InputError(
-        f"{job.case.image}: this model has a threshold for each site, and {what}", code="E_SITE"
-    )
+    try:
+        return detector.at_site(job.case.site)
+    except UsageError as fault:
+        raise InputError(f"{job.case.image}: {fault}", code="E_SITE") from fault

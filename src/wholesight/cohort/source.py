@@ -18,8 +18,7 @@ from wholesight.calibration import Normals
 from wholesight.calibration.wording import partly_normal
 from wholesight.cleanup import Cleanup
 from wholesight.cohort.ledger import RESULTS, Failure, failed, listed
-from wholesight.cohort.run_file import RUN, read_run
-from wholesight.cohort.run_thresholds import thresholds_of
+from wholesight.cohort.run_file import RUN, read_run, thresholds_of
 from wholesight.cohort.worker import output_names
 from wholesight.detector.folder import NORMALS, RECORD, read_calibration
 from wholesight.errors import InputError, ModelError

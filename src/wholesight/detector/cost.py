@@ -9,7 +9,7 @@ Axes: i j k file voxels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +21,8 @@ from wholesight.volume import Scan
 
 # A lesion is found when this share of its voxels is flagged, and a larger one than of the rest.
 LEAST_FLAGGED: Final = 0.1
+# Each takes several mappings; ten tell a mute threshold from others.
+MOST_SCANS: Final = 10
 
 
 class Readable(Protocol):
@@ -28,9 +30,6 @@ class Readable(Protocol):
 
     @property
     def subject(self) -> str: ...
-
-    @property
-    def site(self) -> str | None: ...
 
     def read(self) -> Scan: ...
 
@@ -66,40 +65,42 @@ def sensitivity_cost(
     *,
     volumes_ml: Sequence[float] = (1.0, 8.0),
     contrasts: Sequence[float] = (-0.5, 0.25, 0.5),
-    most_scans: int = 10,
+    most_scans: int = MOST_SCANS,
     seed: int = 0,
+    one_done: Callable[[], object] = lambda: None,
 ) -> list[Cost]:
     """Insert lesions of each volume and contrast in some scans; say what is found of them.
 
     cases : whose threshold this is; of at most `most_scans` subjects, evenly picked, the first
     scan is read. A scan's truth serves to keep lesions in its normal slices, and for nothing else.
-    Where a detector is by site, each case is masked at its own site's threshold. A lesion's place
-    depends on `seed`, the scan and its volume, never on its contrast.
+    A lesion's place depends on `seed`, the scan and its volume, never on its contrast. one_done :
+    called after each scan.
 
     It takes ``1 + volumes * contrasts`` mappings a scan. Raises ModelError while the detector has
-    no threshold, and InputError for a scan that cannot be used.
+    no threshold, or one a site, and InputError for a scan that cannot be used.
     """
     seen: dict[tuple[float, float], list[tuple[Noticed, Noticed]]] = {
         (volume, contrast): [] for volume in volumes_ml for contrast in contrasts
     }
     for number, case in enumerate(evenly_picked(cases, most_scans)):
-        inserting = _Inserting(detector.at_site(case.site), case.read(), (seed, number))
+        inserting = _Inserting(detector, case.read(), (seed, number))
         for volume in volumes_ml:
             for contrast, pair in zip(contrasts, inserting(volume, contrasts), strict=False):
                 seen[volume, contrast].append(pair)
+        one_done()
     return [_averaged(*combination, pairs) for combination, pairs in seen.items()]
 
 
-def silent(costs: Sequence[Cost], *, least: float = 0.10) -> bool:
+def silent(costs: Sequence[Cost], *, least: float = 0.10) -> bool | None:
     """Return whether even the largest and strongest lesions are found in too few scans.
 
     Of the largest volume that fitted in any scan and the highest contrast, dark or bright,
-    whichever is found more often; less than a share `least` of scans is silent. False when no
+    whichever is found more often; less than a share `least` of scans is silent. None when no
     lesion fitted anywhere: then nothing is known.
     """
     tried = [cost for cost in costs if cost.scans]
     if not tried:
-        return False
+        return None
     volume = max(cost.volume_ml for cost in tried)
     large = [cost for cost in tried if cost.volume_ml == volume]
     strongest = max(abs(cost.contrast) for cost in large)

@@ -4,9 +4,10 @@ recipe.yaml            as it was resolved
 weights.safetensors    of method and prep
 record.json            how it came about; written last, a folder without it is unfinished
 normals.safetensors    once calibrated: what thresholds are worked out from, no scan, no name
-calibration.json       the report of `wholesight calibrate` as plain data
-threshold.json         the threshold, or one a site; names the model and the normals it is of,
-                       and is written last of the three, so that they are never mixed
+threshold.json         the threshold, or one a site; names the model and the normals it is of, and
+                       is written after them, so that they are never mixed
+calibration.json       the report of `wholesight calibrate` as plain data, on this very threshold:
+                       written last, and taken away before another threshold is written
 """
 
 from __future__ import annotations
@@ -98,21 +99,18 @@ def read_model(folder: Path) -> Model:
 def write_calibration(
     folder: Path, digest: str, found: Calibration, report: Mapping[str, Any] | None = None
 ) -> None:
-    """Write normals, report and, last, the threshold beside an otherwise unchanged model.
+    """Write normals, threshold and, last, the report beside an otherwise unchanged model.
 
-    What interrupts it leaves the calibration that was there, or one that `read_calibration`
-    refuses; never normals of one with the threshold of another. report : without one, none of an
-    earlier calibration stays. Raises OutputError.
+    What interrupts it leaves the old calibration or the new one, without a report, or one that
+    `read_calibration` refuses; never normals or a report of one with the threshold of another.
+    report : without one, none of an earlier calibration stays. Raises OutputError.
     """
     if found.normals is None or (found.threshold is None) != bool(found.by_site):
         raise ValueError("normals and either one threshold or one a site are needed")
     normals = found.normals.to_bytes()
     write_bytes(folder / NORMALS, normals)
     names = {"model": digest, "normals": hashlib.sha256(normals).hexdigest()}
-    if report is None:
-        (folder / CALIBRATION).unlink(missing_ok=True)
-    else:
-        write_json(folder / CALIBRATION, {**names, **report})
+    (folder / CALIBRATION).unlink(missing_ok=True)
     thresholds = found.by_site if found.threshold is None else {_ALL: found.threshold}
     content = {
         **names,
@@ -120,6 +118,8 @@ def write_calibration(
         "thresholds": {name: each.to_json() for name, each in thresholds.items()},
     }
     write_json(folder / THRESHOLD, content)
+    if report is not None:
+        write_json(folder / CALIBRATION, {**names, **report})
 
 
 def read_calibration(folder: Path, digest: str) -> Calibration:

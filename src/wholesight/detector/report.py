@@ -25,13 +25,19 @@ class Group(NamedTuple):
 
     spread : (low, high), the 5 and 95 % quantile over calibration sets of the true rate that the
     rule is about; None where none follows. realised : on each subject, with the others' threshold.
-    odd : subjects that stick out.
+    odd : subjects that stick out. costs : what is found of made-up lesions, or None.
     """
 
     threshold: Threshold
     spread: tuple[float, float] | None
     realised: Realised
     odd: list[Odd]
+    costs: Sequence[Cost] | None
+
+    @property
+    def is_silent(self) -> bool | None:
+        """Whether even the plainest made-up lesions are hardly ever found; None: not known."""
+        return None if self.costs is None else silent(self.costs)
 
 
 class Before(NamedTuple):
@@ -46,20 +52,14 @@ class Before(NamedTuple):
 class Report:
     """All that is said of a calibration.
 
-    groups : {site: group}, the site None where thresholds are not by site. costs : None where
-    nobody asked. replaced : what was there before. left_out : scans without a normal slice.
+    groups : {site: group}, the site None where thresholds are not by site. replaced : what was
+    there before. left_out : scans without a normal slice.
     """
 
     terms: Terms
     groups: Mapping[str | None, Group]
-    costs: Sequence[Cost] | None
     replaced: Sequence[Before]
     left_out: Sequence[str] = ()
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether even the plainest made-up lesions are hardly ever found."""
-        return self.costs is not None and silent(self.costs)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; what is not known (NaN) is null."""
@@ -67,8 +67,6 @@ class Report:
             "terms": asdict(self.terms),
             "by": None if None in self.groups else "site",
             "groups": {site or "all": _plain(group) for site, group in self.groups.items()},
-            "cost": None if self.costs is None else [cost._asdict() for cost in self.costs],
-            "silent": None if self.costs is None else self.is_silent,
             "replaced": [before._asdict() for before in self.replaced],
             "without_a_normal_slice": list(self.left_out),
         }
@@ -79,15 +77,19 @@ def report_of(
     detector: Detector,
     terms: Terms,
     *,
-    costs: Sequence[Cost] | None,
+    costs: Mapping[str | None, Sequence[Cost]] | None,
     replaced: Sequence[Before] = (),
     left_out: Sequence[str] = (),
 ) -> Report:
-    """Gather what there is to say of a detector that `with_normals` has just given thresholds."""
-    sites = detector.by_site or [None]
-    least = detector.recipe.cleanup.min_lesion_mm3
-    groups = {site: _group(detector.at_site(site), terms, least) for site in sites}
-    return Report(terms=terms, groups=groups, costs=costs, replaced=replaced, left_out=left_out)
+    """Gather what there is to say of a detector that `with_normals` has just given thresholds.
+
+    costs : {site: costs}, the site None where thresholds are not by site.
+    """
+    groups = {
+        site: _group(detector.at_site(site), terms, costs[site] if costs else None)
+        for site in detector.by_site or [None]
+    }
+    return Report(terms=terms, groups=groups, replaced=replaced, left_out=left_out)
 
 
 def thresholds_before(folder: Path) -> list[Before]:
@@ -128,16 +130,18 @@ def expected_spread(
     return mean_spread(realised.shares, n) if realised.shares.size else None
 
 
-def _group(detector: Detector, terms: Terms, min_lesion_mm3: float) -> Group:
+def _group(detector: Detector, terms: Terms, costs: Sequence[Cost] | None) -> Group:
     normals, threshold = detector.normals, detector.calibrated_threshold
     if normals is None:
         raise ValueError("the detector has no normals to report on")
-    realised = leave_one_out(normals, terms, threshold, min_lesion_mm3)
+    least = detector.recipe.cleanup.min_lesion_mm3
+    realised = leave_one_out(normals, terms, threshold, least)
     return Group(
         threshold=threshold,
         spread=expected_spread(normals, terms, threshold, realised),
         realised=realised,
         odd=sticking_out(normals),
+        costs=costs,
     )
 
 
@@ -147,6 +151,8 @@ def _plain(group: Group) -> dict[str, Any]:
         "spread": group.spread,
         "realised": group.realised.to_json(),
         "sticking_out": [odd._asdict() for odd in group.odd],
+        "cost": None if group.costs is None else [cost._asdict() for cost in group.costs],
+        "silent": group.is_silent,
     }
 
 
