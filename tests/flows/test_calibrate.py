@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -283,10 +284,10 @@ def test_a_map_scaled_slice_by_slice_gets_no_promise(wholesight, scans, model, m
 
 def test_one_scan_does_not_count_as_two_subjects(wholesight, model, tmp_path):
     data = write_set(tmp_path / "set", normals(20))
-    shutil.copy(data / "s03.nii.gz", data / "s11.nii.gz")
+    nib.save(nib.load(data / "s03.nii.gz"), data / "s11.nii.gz")  # other bytes, the same voxels
     ended = wholesight("calibrate", model, data)
     assert ended.code == 2
-    assert "s11/image: the same file is there for subject s03" in ended.err
+    assert "s11: the same image is there for subject s03" in ended.err
 
 
 def test_a_folder_that_cannot_be_written_is_said_first(wholesight, scans, model, monkeypatch):
@@ -298,13 +299,40 @@ def test_a_folder_that_cannot_be_written_is_said_first(wholesight, scans, model,
     assert wholesight("calibrate", model, scans).code == 5
 
 
+def test_ctrl_c_says_that_the_old_threshold_holds(wholesight, scans, model, monkeypatch):
+    assert wholesight("calibrate", model, scans, "--no-cost").code == 0
+    before = (model / "threshold.json").read_bytes()
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Detector, "normal_scan", stopped)
+    ended = wholesight("calibrate", model, scans, "--alpha", "0.1")
+    assert ended.code == 130
+    assert "the threshold that it had still holds" in ended.err
+    assert (model / "threshold.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("stem", "part"), [("t0", "training"), ("s03", "calibration")])
+def test_segment_says_of_a_scan_that_it_served(wholesight, scans, model, tmp_path, stem, part):
+    """Whatever it is called now, and however it is stored."""
+    wholesight("calibrate", model, scans, "--no-cost")
+    nib.save(nib.load(scans / f"{stem}.nii.gz"), tmp_path / "another.nii.gz")
+    ended = wholesight("segment", model, tmp_path / "another.nii.gz", "--out", tmp_path / "o")
+    assert ended.code == 0, ended.err
+    [note] = [n for n in json_of(tmp_path / "o/another.json")["notes"] if n["code"] == "N_SEEN"]
+    assert f"served the {part} of this model" in note["text"]
+    [told] = [n for n in json_of(tmp_path / "o/run.json")["notes"] if n["code"] == "N_SEEN"]
+    assert "1 of 1 scan" in told["text"]
+
+
 @pytest.mark.parametrize("how", ["subject", "file"])
 def test_training_subjects_are_refused_or_void_the_promise(wholesight, scans, model, tmp_path, how):
     """By name, and by file under another name."""
     rows = [*normals(20), Row("t0" if how == "subject" else "zz", "calibration")]
     data = write_set(tmp_path / "set", rows)
     if how == "file":
-        shutil.copy(scans / "t0.nii.gz", data / "zz.nii.gz")
+        nib.save(nib.load(scans / "t0.nii.gz"), data / "zz.nii.gz")  # other bytes
     refused = wholesight("calibrate", model, data)
     assert refused.code == 2
     assert "served the training of this model" in refused.err
@@ -388,6 +416,10 @@ def test_a_site_whose_threshold_is_silent_is_said(wholesight, model, tmp_path):
     of_a, of_b = ended.out.split("b: threshold")
     assert "silent detector" in of_b
     assert "silent detector" not in of_a
+    told = wholesight("info", model).out.splitlines()
+    costs = {line.split("  ")[0]: line for line in told if line.startswith("made-up lesions of")}
+    assert "Silent detector" in costs["made-up lesions of b"]
+    assert "Silent detector" not in costs["made-up lesions of a"]
 
 
 def abnormal_throughout(data: Path, *cases: str) -> None:

@@ -265,7 +265,7 @@ def test_calibrating_on_training_subjects_is_refused(wholesight, heads, model, t
         (["fit", "HEADS", "--out", "x", "--resume"], 6, "nothing to resume"),
         (["calibrate", "no-such-model", "HEADS"], 6, "no such model"),
         (["calibrate", "MODEL", "HEADS", "--alpha", "5"], 2, "0 < alpha < 1"),
-        (["segment", "MODEL", "no-such.nii.gz", "--out", "x"], 7, "no such file"),
+        (["segment", "MODEL", "no-such.nii.gz", "--out", "x"], 3, "no such file"),
         (["segment", "MODEL", "HEADS", "--subset", "tset", "--out", "x"], 2, "Did you mean 'test'"),
         (["evaluate", "no-such-maps", "HEADS", "--out", "x"], 3, "no such folder"),
         (["evaluate", "MODEL", "HEADS", "--out", "x"], 3, "Segment all cases"),

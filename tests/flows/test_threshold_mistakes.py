@@ -172,7 +172,10 @@ def test_the_normals_of_another_model_are_refused(wholesight, run, tmp_path):
     ("words", "why"),
     [
         (("--alpha", "0.05"), "needs 19 calibration subjects, there are 2"),
-        (("--alpha", "0.4", "--by", "site"), "--by site: the site of a scan"),
+        (
+            ("--alpha", "0.4", "--by", "site"),
+            "--by site: of some calibration scans the site was not known",
+        ),
         (("--alpha", "1.5"), "--alpha 1.5"),
         (("--alpha", "0.4", "--fdr", "0"), "--fdr 0"),
     ],

@@ -162,7 +162,7 @@ def test_record_says_what_was_learned_from(heads, model):
         json.loads((heads / "split.json").read_text())["train"]
     )
     for files in record["data"]["files"].values():
-        assert [len(sha) for sha in files.values()] == [64, 64]  # the image and its mask
+        assert [len(sha) for sha in files.values()] == [64, 64, 64]  # image, mask, voxels
     assert {"python", "torch", "wholesight"} <= set(record["versions"])
     assert record["last_epoch"]["epoch"] == 2
 

@@ -17,6 +17,7 @@ COHORT = {
 
 def record(p_value: float | None, *, normals: int = 19, **changed) -> dict:
     told = {"subject": object(), "site": None, "threshold": {"doubts": []}, "notes": [], **changed}
+    told = {"flagged_ml": 1.0, **told}
     return {"p_value": p_value, "normal_subjects": normals, **told}
 
 
@@ -92,6 +93,22 @@ def test_where_nothing_is_tested_nothing_is_said_to_be_normal(records):
     found = decide(records, fdr=0.05)
     assert found.line is None
     assert found.to_json() == {"fdr": 0.05, "tested": 0, "abnormal": 0, "notes": []}
+
+
+@pytest.mark.parametrize(("empty", "filled", "said"), [(5, 0, True), (4, 0, False), (9, 1, False)])
+def test_it_is_said_when_no_mask_of_many_flags_anything(empty, filled, said):
+    volumes = [0.0] * empty + [0.1] * filled
+    found = decide({str(k): record(None, flagged_ml=v) for k, v in enumerate(volumes)}, fdr=0.05)
+    assert ("N_ALL_EMPTY" in [note["code"] for note in found.notes]) == said
+
+
+def test_scans_that_are_not_new_to_the_model_are_named_once():
+    seen = [{"code": "N_SEEN", "text": "It served."}]
+    found = decide({"a": record(0.05, notes=seen), "b": record(0.05)}, fdr=0.9)
+    [text] = [note["text"] for note in found.notes if note["code"] == "N_SEEN"]
+    assert text.startswith(
+        "1 of 2 scans are of subjects that served the training or the calibration (a)"
+    )
 
 
 def test_one_subject_s_scans_and_doubts_are_said_once():

@@ -140,13 +140,22 @@ def finest_alpha(there: int, terms: Terms) -> float:
     return max(ranked, limit) if terms.min_lesion_mm3 == "normals" else limit
 
 
+def finest_percent(there: int, terms: Terms) -> int:
+    """Return the smallest alpha in whole percent that so many subjects can support.
+
+    >>> [finest_percent(n, Terms()) for n in (0, 1, 10, 19)]
+    [100, 50, 10, 5]
+    """
+    return math.ceil(100 * finest_alpha(there, terms)) if there else 100
+
+
 def require_subjects(there: int, terms: Terms) -> None:
     """Refuse terms that so many subjects cannot support. Raises UsageError with what would do."""
     needed = rule_of(terms).needs(terms)
     if terms.min_lesion_mm3 == "normals":
         _require_halves(there, max(needed, subjects_needed(terms.alpha)), terms)
     elif there < needed:
-        finest = math.ceil(100 * finest_alpha(there, terms)) / 100 if there else 1
+        finest = finest_percent(there, terms) / 100
         softer = f"take --alpha {finest:g} or more, " if finest < 1 else ""
         raise UsageError(
             f"{terms.rule} at alpha {terms.alpha:g} needs {needed} calibration subjects, there "

@@ -59,7 +59,10 @@ def _naming(site: str | None) -> Iterator[None]:
     try:
         yield
     except UsageError as fault:
-        raise UsageError(f"site {site}: {fault}") from fault
+        raise UsageError(
+            f"site {site}: {fault} Or leave the scans of this site out of the calibration; its "
+            "scans then have no threshold."
+        ) from fault
 
 
 def require_sites(places: Iterable[tuple[str, str | None]]) -> None:

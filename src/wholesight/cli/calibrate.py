@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,6 +63,7 @@ def calibrate(
     """
     from wholesight.cli.calibration_report import show
     from wholesight.datasets import open_dataset
+    from wholesight.datasets.scans import file_hashes
     from wholesight.io.files import make_folder
 
     terms = terms_of(
@@ -80,21 +82,38 @@ def calibrate(
     detector = Detector.load(model, device=device_name(device.value), with_threshold=False)
     detector.require_comparable(terms)
     make_folder(model)  # a folder that cannot be written is no surprise for the end
-    void = _of_training(detector, cases, allowed=allow_training_subjects)
+    if not allow_training_subjects:
+        detector.require_unseen_subjects(case.subject for case in cases)
     _require_enough(cases, terms, by_site=by is not None)
-    normals, left_out = _summaries(detector, cases)
-    with _naming(left_out):
-        found = detector.with_normals(normals, terms, by_site=by is not None, void=void)
-    used = [case for case in cases if case.id not in left_out]
+    with _keeping(model):
+        files = file_hashes(cases)
+        void = _of_training(detector, files, allowed=allow_training_subjects)
+        normals, left_out = _summaries(detector, cases)
+        with _naming(left_out):
+            found = detector.with_normals(
+                normals, terms, by_site=by is not None, void=void, files=files
+            )
+        used = [case for case in cases if case.id not in left_out]
+        costs = _costs(found, used) if cost else None
     report = report_of(
-        found,
-        terms,
-        costs=_costs(found, used) if cost else None,
-        replaced=thresholds_before(model),
-        left_out=left_out,
+        found, terms, costs=costs, replaced=thresholds_before(model), left_out=left_out
     )
     found.save_calibration(model, report.to_json())
     show(report, model)
+
+
+@contextmanager
+def _keeping(model: Path) -> Iterator[None]:
+    """Say after Ctrl-C what holds now: nothing has been written yet."""
+    from wholesight.errors import Interrupted
+
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"Stopped. {model} is as it was before: the threshold that it had still holds, if it "
+            "had one."
+        ) from stop
 
 
 def _cases(data: DataSet, allow_training_subjects: bool) -> list[Case]:
@@ -121,22 +140,20 @@ def _cases(data: DataSet, allow_training_subjects: bool) -> list[Case]:
     )
 
 
-def _of_training(detector: Detector, cases: Sequence[Case], *, allowed: bool) -> str:
+def _of_training(
+    detector: Detector, hashes: Mapping[str, Mapping[str, str]], *, allowed: bool
+) -> str:
     """Refuse what served the training, or, where it is allowed, say how much did, in a sentence."""
     from wholesight.datasets.finding import some
-    from wholesight.datasets.scans import file_hashes
 
-    hashes = file_hashes(cases)
     _require_different(hashes)
     if not allowed:
-        detector.require_unseen_subjects(hashes)
         detector.require_unseen(hashes)
         return ""
-    images = detector.seen_images(hashes)
     seen = sorted(
         subject
         for subject, files in hashes.items()
-        if subject in detector.trained_on or images.keys() & files.keys()
+        if subject in detector.trained_on or detector.seen_images({subject: files})
     )
     if not seen:
         return ""
@@ -149,14 +166,16 @@ def _of_training(detector: Detector, cases: Sequence[Case], *, allowed: bool) ->
 def _require_different(hashes: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse one scan under the names of two subjects: it would count as two of n."""
     from wholesight.errors import UsageError
+    from wholesight.io.content import VOXELS
 
     first: dict[str, str] = {}
     for subject, files in hashes.items():
         for name, sha in files.items():
-            if name.endswith("/image") and first.setdefault(sha, subject) != subject:
+            if name.endswith(VOXELS) and first.setdefault(sha, subject) != subject:
                 raise UsageError(
-                    f"{name}: the same file is there for subject {first[sha]}, and would count as "
-                    "two subjects. Leave one of them out, or name it by one subject."
+                    f"{name.removesuffix(VOXELS)}: the same image is there for subject "
+                    f"{first[sha]}, and would count as two subjects. Leave one "
+                    "of them out, or name it by one subject."
                 )
 
 

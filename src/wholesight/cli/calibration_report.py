@@ -65,7 +65,10 @@ def _facts(group: Group, terms: Terms) -> Iterator[tuple[str, str]]:
     yield "set on", _set_on(group.threshold)
     if group.spread:
         low, high = (f"{100 * rate:.2g}" for rate in group.spread)
-        yield "expected", f"{low} to {high} % {_counted(terms)}, in 9 of 10 calibration sets alike"
+        told = f"{low} to {high} % {_counted(terms)}, in 9 of 10 calibration sets alike"
+        if terms.rule == "crc" and group.spread[1] < terms.alpha:
+            told += "; less than alpha, as the promise counts one subject more, wholly flagged"
+        yield "expected", told
     yield "realised", _realised(group.realised, terms)
     if group.odd:
         yield "sticking out", _sticking_out(group.odd)

@@ -75,19 +75,22 @@ def fit(
         console=screen,
     )
     seconds = detector.record["seconds"]
-    _warn_of_few(found, screen)
+    terms = _softened(found, screen)
     screen.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:", soft_wrap=True)
-    screen.print("  " + command("calibrate", out, data), soft_wrap=True)
+    screen.print("  " + command("calibrate", out, data, *terms), soft_wrap=True)
 
 
-def _warn_of_few(data: DataSet, screen: Console) -> None:
-    """Say before they are needed that calibration subjects are too few for a promise."""
+def _softened(data: DataSet, screen: Console) -> list[str]:
+    """Say before they are needed that calibration subjects are too few; return what they allow."""
     from wholesight.calibration import Terms
-    from wholesight.calibration.choose import require_subjects
+    from wholesight.calibration.choose import finest_percent, require_subjects
     from wholesight.errors import UsageError
 
+    terms = Terms()
     there = len({case.subject for case in data.cases if case.split == "calibration"})
     try:
-        require_subjects(there, Terms())
+        require_subjects(there, terms)
     except UsageError as fault:
         screen.print(f"note: {fault}", soft_wrap=True)
+        return ["--alpha", f"{finest_percent(there, terms) / 100:g}"] if there else []
+    return []

@@ -85,6 +85,7 @@ def _model(path: Path) -> dict[str, str]:
         f"seed {record.get('seed', '?')}",
         "wholesight": record.get("versions", {}).get("wholesight", "?"),
         **_thresholds(detector),
+        **_costs(path, detector),
     }
 
 
@@ -105,6 +106,25 @@ def _thresholds(detector: Detector) -> dict[str, str]:
         told[f"statement{of}"] = threshold.statement
         if threshold.doubts:
             told[f"doubts{of}"] = " ".join(threshold.doubts)
+    return told
+
+
+def _costs(path: Path, detector: Detector) -> dict[str, str]:
+    """Say what the threshold finds of made-up lesions, where calibrating has tried it."""
+    from wholesight.detector.folder import read_report
+
+    report = read_report(path, detector.digest)
+    told = {}
+    for site, group in (report or {}).get("groups", {}).items():
+        tried = [cost for cost in group.get("cost") or () if cost["scans"]]
+        if tried:
+            best = max(tried, key=lambda cost: cost["found"])
+            silent = " Silent detector: it keeps its promise by flagging next to nothing."
+            told["made-up lesions" + (f" of {site}" if detector.by_site else "")] = (
+                f"found at best in {100 * best['found']:.0f} % of {best['scans']} scans "
+                f"({best['volume_ml']:g} ml, contrast {best['contrast']:+.0%})."
+                f"{silent if group.get('silent') else ''}"
+            )
     return told
 
 

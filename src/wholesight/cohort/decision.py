@@ -26,6 +26,10 @@ from wholesight.datasets.finding import count, some
 
 # The code of a case's note that says why it has no p-value.
 NO_P: Final = "N_NO_P"
+# The code of the note of a case that is no new one to the model.
+SEEN: Final = "N_SEEN"
+# So many empty masks are no accident.
+_MANY: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +72,12 @@ def decide(
     """Decide over all scans of a run; failed ones are not among them and do not count.
 
     records : {case: its JSON}, of which p_value (None where there is none), normal_subjects (how
-    many it was compared with), subject, site, threshold and notes count. fdr : in (0, 1). doubts :
-    what speaks against p-values from these normals, a sentence each; the thresholds' are added.
+    many it was compared with), subject, site, threshold, flagged_ml and notes count. fdr : in
+    (0, 1). doubts : what speaks against p-values from these normals, a sentence each; the
+    thresholds' are added.
 
     >>> of = {"p_value": 0.01, "normal_subjects": 99, "subject": "s", "site": None, "notes": []}
-    >>> of["threshold"] = {"doubts": []}
+    >>> of |= {"threshold": {"doubts": []}, "flagged_ml": 0.0}
     >>> decide({"a": of, "b": {**of, "p_value": None}}, fdr=0.05).called
     {'a': True}
     """
@@ -81,6 +86,8 @@ def decide(
     called = benjamini_hochberg(p, level=fdr).tolist()
     notes = [
         *_untested(records),
+        *_seen(records),
+        *_all_empty(records),
         *_few_normals(tested, fdr),
         *_several_of_one(tested),
         *_doubted(tested, doubts),
@@ -96,6 +103,31 @@ def _untested(records: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, st
         left = len(records) - len(whys)
         counted = f"The FDR is over the other {left}." if left else "No scan is called abnormal."
         yield _note(NO_P, f"{count(len(whys), 'scan')} without a p-value. {whys[0]} {counted}")
+
+
+def _seen(records: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    seen = [case for case, each in records.items()
+            if any(note["code"] == SEEN for note in each["notes"])]  # fmt: skip
+    if seen:
+        yield _note(
+            SEEN,
+            f"{len(seen)} of {count(len(records), 'scan')} are of subjects that served the "
+            f"training or the calibration ({some(seen)}). What is promised holds for new subjects "
+            "alone, and the FDR counts these too: segment the others by themselves, such as with "
+            "--subset test.",
+        )
+
+
+def _all_empty(records: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    """Say when masks tell no scan from another: a threshold may keep its promise by that."""
+    if len(records) >= _MANY and not any(each["flagged_ml"] for each in records.values()):
+        yield _note(
+            "N_ALL_EMPTY",
+            f"Nothing is flagged in any of these {len(records)} scans. If some should be abnormal, "
+            "the threshold is too strict to show it: wholesight info MODEL says what it finds of "
+            "made-up lesions. More calibration subjects or a larger alpha lower it; wholesight "
+            "threshold sets another one on these maps.",
+        )
 
 
 def _few_normals(tested: Mapping[str, Mapping[str, Any]], fdr: float) -> Iterator[dict[str, str]]:

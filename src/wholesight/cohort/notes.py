@@ -12,8 +12,10 @@ import numpy as np
 
 from wholesight.calibration import Threshold
 from wholesight.calibration.wording import in_mm3, percent
-from wholesight.cohort.decision import NO_P
+from wholesight.cohort.decision import NO_P, SEEN
+from wholesight.datasets import Case
 from wholesight.detector import Detector, Segmentation
+from wholesight.io.content import voxels_sha256
 from wholesight.prep.orient import canonical
 from wholesight.volume import Volume
 
@@ -26,9 +28,12 @@ ON_MASK: Final = ("N_EMPTY", "N_MUCH")
 _OF_THE_BODY: Final = ("crc", "percentile")
 
 
-def notes(detector: Detector, found: Segmentation) -> list[dict[str, str]]:
+def notes(
+    detector: Detector, case: Case, image: Volume, found: Segmentation
+) -> list[dict[str, str]]:
     """Return the notes on a segmentation; an empty list when there is nothing to say."""
     parts = (
+        _seen(detector, case, image),
         notes_on_mask(
             detector.calibrated_threshold, found, body_voxels=int(found.body.voxels.sum())
         ),
@@ -90,6 +95,18 @@ def _no_p(detector: Detector, found: Segmentation) -> Iterator[dict[str, str]]:
         else f"No p-value: {detector.recipe.name} scales the map of every slice by itself, so that "
         "scans cannot be compared. A recipe whose map is not scaled slice by slice gives one.",
     )
+
+
+def _seen(detector: Detector, case: Case, image: Volume) -> Iterator[dict[str, str]]:
+    """Say of a scan that is no new one to the model that its figures are not those of a new one."""
+    served = detector.served(case.subject, voxels_sha256(image))
+    if served:
+        yield _note(
+            SEEN,
+            f"This scan, or another one of subject {case.subject}, served the {served} of this "
+            "model: mask and p-value are not as they would be for a new subject, and nothing that "
+            "is promised holds for it.",
+        )
 
 
 def _spacing(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str]]:

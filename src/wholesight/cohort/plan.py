@@ -45,6 +45,8 @@ def plan(
     of which the data set does not say it. Raises InputError when nothing is there, UsageError when
     an option applies to nothing or two inputs would write the same output.
     """
+    if not any(path.exists() for path in inputs):
+        raise InputError(f"{inputs[0]}: no such file or folder.", code="E_NOT_FOUND")
     kinds = {path: _kind(path) for path in inputs}
     _refuse_idle_options(kinds, subset, modality)
     files = [file for path, kind in kinds.items() for file in _FILES[kind](path)]

@@ -69,6 +69,12 @@ def set_thresholds(source: Source, terms: Terms, *, by_site: bool) -> Groups:
     if not by_site:
         found = threshold_of(normals, terms, min_lesion_mm3=least, doubts=doubts, void=void)
         return {None: Group(found, normals)}
+    if any(scan.site is None for scan in normals.scans):
+        raise UsageError(
+            "--by site: of some calibration scans the site was not known when the model was "
+            "calibrated. Name it in the column 'site' of cases.tsv, then: wholesight calibrate "
+            "MODEL DATA --by site"
+        )
     each = threshold_of_each_site(normals, terms, min_lesion_mm3=least, doubts=doubts, void=void)
     return {site: Group(found, normals.of_site(site)) for site, found in each.items()}
 

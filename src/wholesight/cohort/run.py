@@ -70,7 +70,7 @@ class Log:
         for note in record["notes"]:
             if note["code"] not in self.explained:
                 self.explained.add(note["code"])
-                said += f"\n    {note['code']}: {note['text']}"
+                said += f"\n    {note['code']}, here (of others see their JSON): {note['text']}"
         return said
 
     def outcome(self) -> Outcome:

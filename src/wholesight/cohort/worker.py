@@ -42,7 +42,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
         **_facts(found),
         **rarity(detector.normals, found.score),
         "outputs": outputs,
-        "notes": notes(detector, found),
+        "notes": notes(detector, job.case, scan.image, found),
         "seconds": {
             "read": round(read_s, 3),
             "segment": round(network_s, 3),

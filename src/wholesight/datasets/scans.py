@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wholesight.datasets.case import Case
+from wholesight.io.content import VOXELS, voxels_sha256
 from wholesight.io.files import sha256, unreadable
 from wholesight.volume import Scan
 
@@ -26,7 +27,8 @@ class Scans:
 def file_hashes(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
     """Return {subject: {"case/role": sha256}} of every file that the cases name.
 
-    Raises InputError for a file that cannot be read, as reading the case would.
+    As role `voxels` that of the image's values. Raises InputError for a file that cannot be read,
+    as reading the case would.
     """
     hashes: dict[str, dict[str, str]] = {}
     for case in cases:
@@ -34,6 +36,7 @@ def file_hashes(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
         for role, path in roles.items():
             if path is not None:
                 hashes.setdefault(case.subject, {})[f"{case.id}/{role}"] = _sha256(path)
+        hashes[case.subject][f"{case.id}{VOXELS}"] = voxels_sha256(case.read().image)
     return hashes
 
 

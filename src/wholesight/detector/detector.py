@@ -20,6 +20,7 @@ from wholesight.calibration.terms import Terms
 from wholesight.calibration.threshold import Threshold
 from wholesight.detector import folder as folders
 from wholesight.errors import ModelError, UsageError, nearest
+from wholesight.io.content import VOXELS
 from wholesight.prep.chain import Prepared
 from wholesight.recipe import Recipe
 from wholesight.scan_score import scan_score
@@ -49,13 +50,15 @@ class Detector:
     recipe : its parts. threshold : None until calibrated, and where there is one a site. by_site :
     {site: threshold} where it is calibrated by site, else empty. normals : the normal scans that
     the thresholds are worked out from, in summary. record : how it was trained, plain data.
-    device : where the network runs. digest : identifies recipe and weights together.
+    calibrated_on : the files of the normal scans, {subject: {"case/role": sha256}}, as far as they
+    are known. device : where the network runs. digest : identifies recipe and weights together.
     """
 
     recipe: Recipe
     threshold: Threshold | None = None
     by_site: Mapping[str, Threshold] = field(default_factory=dict)
     normals: Normals | None = None
+    calibrated_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     digest: str = ""
@@ -177,19 +180,22 @@ class Detector:
         by_site: bool = False,
         doubts: Sequence[str] = (),
         void: str = "",
+        files: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Detector:
         """Return this detector with its threshold, or one a site, worked out from summaries.
 
         doubts : why a promise may not hold, each a sentence. void : why there is none at all.
+        files : of the normal scans, {subject: {"case/role": sha256}}, so that they are known again.
         Raises UsageError when the terms ask for more than the normals, or those of one site, give.
         """
         self.require_comparable(terms)
         find = threshold_of_each_site if by_site else threshold_of
         smallest = self.recipe.cleanup.min_lesion_mm3
         found = find(normals, terms, min_lesion_mm3=smallest, doubts=doubts, void=void)
+        calibrated = replace(self, normals=normals, calibrated_on=files or {})
         if isinstance(found, Threshold):
-            return replace(self, threshold=found, by_site={}, normals=normals)
-        return replace(self, threshold=None, by_site=found, normals=normals)
+            return replace(calibrated, threshold=found, by_site={})
+        return replace(calibrated, threshold=None, by_site=found)
 
     def require_comparable(self, terms: Terms) -> None:
         """Refuse a promise on maps that are scaled slice by slice. Raises UsageError."""
@@ -227,24 +233,35 @@ class Detector:
         """
         for name, subject in self.seen_images(files).items():
             raise UsageError(
-                f"{name}: the same file served the training of this model, as subject "
+                f"{name}: the same image served the training of this model, as subject "
                 f"{subject}. Calibrate on other scans."
             )
 
     def seen_images(self, files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-        """Return {"case/image": subject in training} of the images that served the training.
+        """Return {case: subject in training} of the images that served the training.
 
-        files : {subject: {"case/role": sha256}}.
+        By their voxels: a copy that is compressed in another way is the same image. files :
+        {subject: {"case/role": sha256}}, see `datasets.scans.file_hashes`.
         """
         trained = self.record.get("data", {}).get("files", {})
         seen = {sha: subject for subject, shas in trained.items() for sha in shas.values()}
-        # Masks without a lesion are alike in many subjects; images are not.
         return {
-            name: seen[sha]
+            name.removesuffix(VOXELS): seen[sha]
             for shas in files.values()
             for name, sha in shas.items()
-            if name.endswith("/image") and sha in seen
+            if name.endswith(VOXELS) and sha in seen
         }
+
+    def served(self, subject: str, voxels: str) -> str | None:
+        """Say whether a subject or an image served the training or the calibration; else None.
+
+        voxels : the image's `voxels_sha256`. A model of an earlier calibration knows no images.
+        """
+        trained = self.record.get("data", {}).get("files", {})
+        for part, files in (("training", trained), ("calibration", self.calibrated_on)):
+            if subject in files or any(voxels in shas.values() for shas in files.values()):
+                return part
+        return None
 
     def _mapped(self, scan: Scan) -> tuple[np.ndarray, Prepared]:
         prepared = self.recipe.prep.forward(scan)
@@ -280,7 +297,7 @@ class Detector:
 
         report : plain data. Raises OutputError.
         """
-        found = folders.Calibration(self.threshold, self.by_site, self.normals)
+        found = folders.Calibration(self.threshold, self.by_site, self.normals, self.calibrated_on)
         folders.write_calibration(folder, self.digest, found, report)
 
     @classmethod
@@ -300,6 +317,7 @@ class Detector:
             threshold=found.threshold,
             by_site=found.by_site,
             normals=found.normals,
+            calibrated_on=found.files,
             record=record,
             device=device,
             digest=digest,

@@ -52,11 +52,15 @@ class Model(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Thresholds and the normals they are of: one threshold, or one a site, or none yet."""
+    """Thresholds and the normals they are of: one threshold, or one a site, or none yet.
+
+    files : of the normal scans, {subject: {"case/role": sha256}}, as far as they are known.
+    """
 
     threshold: Threshold | None = None
     by_site: Mapping[str, Threshold] = MappingProxyType({})
     normals: Normals | None = None
+    files: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 def write_model(folder: Path, recipe: Recipe, record: Mapping[str, Any]) -> Model:
@@ -116,6 +120,7 @@ def write_calibration(
         **names,
         "by": "site" if found.by_site else None,
         "thresholds": {name: each.to_json() for name, each in thresholds.items()},
+        "files": {subject: dict(found.files[subject]) for subject in sorted(found.files)},
     }
     write_json(folder / THRESHOLD, content)
     if report is not None:
@@ -140,11 +145,24 @@ def read_calibration(folder: Path, digest: str) -> Calibration:
     normals = _normals(folder, content.get("normals"))
     try:
         found = {name: Threshold.from_json(each) for name, each in content["thresholds"].items()}
+        files = {subject: dict(shas) for subject, shas in content.get("files", {}).items()}
         if content["by"] == "site" and found:
-            return Calibration(by_site=found, normals=normals)
-        return Calibration(threshold=found[_ALL], normals=normals)
+            return Calibration(by_site=found, normals=normals, files=files)
+        return Calibration(threshold=found[_ALL], normals=normals, files=files)
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ModelError(f"{folder}: {THRESHOLD} cannot be read ({fault}). {_AGAIN}") from fault
+
+
+def read_report(folder: Path, digest: str) -> dict[str, Any] | None:
+    """Return what `wholesight calibrate` reported of the calibration; None where it is not known.
+
+    A report says more on a threshold, and is never needed: a damaged one counts as none.
+    """
+    try:
+        content = json.loads((folder / CALIBRATION).read_bytes())
+        return content if content["model"] == digest and content["groups"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _normals(folder: Path, sha: Any) -> Normals:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from wholesight.benchmark.plan.material import VOXELS, Material
+from wholesight.benchmark.plan.material import Material
 from wholesight.datasets.finding import count, some
 from wholesight.errors import InputError
+from wholesight.io.content import VOXELS
 
 # What must not meet; the worst first.
 _APART: Final = (("train", "judged"), ("calibration", "judged"), ("train", "calibration"))

@@ -5,15 +5,12 @@ All of it is decided before anything is trained, from the files, the split and t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-import numpy as np
 
 from wholesight.benchmark.judge.predictions import Judged
 from wholesight.benchmark.plan.suite import Split, Suite
@@ -25,9 +22,6 @@ from wholesight.prep.body import BODIES
 
 # {subject: {"case/role": sha256}}
 Hashes = Mapping[str, Mapping[str, str]]
-
-# What the hash of a case's voxels is called among those of its files.
-VOXELS: Final = "/voxels"
 
 _PHANTOM: Final = "phantom.json"
 _DESIGN: Final = ("volume_ml", "contrast")
@@ -136,8 +130,6 @@ def _gather(found: DataSet, name: str, suite: Suite) -> Material:
     subset, calibration, judged_cases, train = parts_of(found, suite, subset=suite.subset)
     if not train:
         found.subset("train")
-    # A file that cannot be read would fail every cell, hours later.
-    voxels = {case.id: _voxels(case) for case in (*train, *calibration, *judged_cases)}
     least = suite.exclude.min_lesion_share
     judged = Judged(judged_cases, BODIES[suite.body](), min_lesion_share=least)
     kept = tuple(judged.cases)
@@ -149,27 +141,14 @@ def _gather(found: DataSet, name: str, suite: Suite) -> Material:
         calibration=calibration,
         judged=kept,
         files={
-            "train": _hashes(train, voxels),
-            "calibration": _hashes(calibration, voxels),
-            "judged": _hashes(kept, voxels),
+            # A file that cannot be read would fail every cell, hours later.
+            "train": file_hashes(train),
+            "calibration": file_hashes(calibration),
+            "judged": file_hashes(kept),
         },
         excluded=tuple(judged.excluded),
         design=_design(found.root, kept),
     )
-
-
-def _voxels(case: Case) -> str:
-    """Return the SHA-256 of a scan's voxels: the same whatever compresses or wraps them."""
-    voxels = np.ascontiguousarray(case.read().image.voxels, np.float32)
-    return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
-
-
-def _hashes(cases: Sequence[Case], voxels: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return {subject: {"case/role": sha256}} of every file, and of every image's voxels."""
-    hashes = file_hashes(cases)
-    for case in cases:
-        hashes[case.subject][f"{case.id}{VOXELS}"] = voxels[case.id]
-    return hashes
 
 
 def dealt(found: DataSet, split: Split, *, needs: str = "") -> DataSet:
