@@ -110,7 +110,10 @@ def test_a_path_is_printed_as_it_was_typed(wholesight, heads, model, maps, tmp_p
     words = subprocess.run(
         ["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
     )
-    assert words.stdout.splitlines() == ["calibrate", str(place / "m"), str(heads)]
+    assert words.stdout.splitlines() == [
+        *("calibrate", str(place / "m"), str(heads)),
+        *("--alpha", "0.34"),  # what two calibration subjects allow
+    ]
     ended = wholesight("calibrate", place / "m", heads, "--rule", "percentile", "--no-cost")
     assert str(place) in ended.out.replace("'\"'\"'", "'")
 

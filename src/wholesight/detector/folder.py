@@ -28,6 +28,7 @@ from safetensors.torch import save as save_tensors
 from wholesight.calibration.normals import Normals
 from wholesight.calibration.threshold import Threshold
 from wholesight.errors import ModelError, RecipeError
+from wholesight.io.content import VOXELS
 from wholesight.io.files import make_folder, write_bytes, write_json
 from wholesight.recipe import Recipe
 
@@ -120,11 +121,16 @@ def write_calibration(
         **names,
         "by": "site" if found.by_site else None,
         "thresholds": {name: each.to_json() for name, each in thresholds.items()},
-        "files": {subject: dict(found.files[subject]) for subject in sorted(found.files)},
+        "files": {subject: _images(found.files[subject]) for subject in sorted(found.files)},
     }
     write_json(folder / THRESHOLD, content)
     if report is not None:
         write_json(folder / CALIBRATION, {**names, **report})
+
+
+def _images(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the images' hashes: nothing of a lesion mask belongs to a threshold."""
+    return {name: sha for name, sha in files.items() if name.endswith(VOXELS)}
 
 
 def read_calibration(folder: Path, digest: str) -> Calibration:
