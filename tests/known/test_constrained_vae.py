@@ -17,7 +17,7 @@ from wholesight.attention import (
     enlarged_to_corners,
     grad_cam,
 )
-from wholesight.methods.constrained_vae import ConstrainedVAE, Term
+from wholesight.methods.constrained_vae import ConstrainedVAE
 from wholesight.nn.vae import VAE
 from wholesight.objective.constraints import (
     CONSTRAINTS,
@@ -25,6 +25,7 @@ from wholesight.objective.constraints import (
     Evenness,
 )
 from wholesight.objective.penalties import PENALTIES, Linear, LogBarrier
+from wholesight.objective.term import Term
 from wholesight.recipe import Recipe
 
 

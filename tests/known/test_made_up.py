@@ -8,7 +8,7 @@ import torch
 from wholesight.methods.made_up import MadeUpLesions, body_mean
 
 ALWAYS = {"most": 1, "normal_share": 0.0}
-PLAIN = {**ALWAYS, "dents": 0.0, "texture": 0.0, "fading": 0.0}
+PLAIN = {**ALWAYS, "dents": 0.0, "texture": 0.0, "fading": 0.0, "core_share": 0.0}
 
 
 def flat(slices: int = 64, size: int = 96, grey: float = 0.4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,6 +66,24 @@ def test_the_area_is_that_of_the_radius():
     found = drawn(slices, torch.ones_like(slices, dtype=torch.bool), **options)
     area = found.lesion.sum(dim=(1, 2, 3)).median().item()
     assert area == pytest.approx(math.pi * (0.05 * 128) ** 2, rel=0.03)
+
+
+def test_a_core_is_deep_in_its_lesion_and_of_its_own_grey():
+    slices = torch.full((200, 1, 64, 64), 0.4)
+    options = {**PLAIN, "bright_share": 1.0, "contrast": (0.5, 0.5), "radius": (0.3, 0.3)}
+    options["softness"] = (0.05, 0.05)
+    body = torch.ones_like(slices, dtype=torch.bool)
+    shares = []
+    for core_share in (0.0, 0.3, 1.0):
+        found = drawn(slices, body, **{**options, "core_share": core_share})
+        inner = found.lesion == 1
+        other = inner & ((found.slices - 0.6).abs() > 1e-5)
+        shares.append(other.flatten(1).any(dim=1).float().mean().item())
+        # Deep within, so never all of a lesion.
+        assert (other.sum(dim=(1, 2, 3)) < inner.sum(dim=(1, 2, 3))).all()
+    assert shares[0] == 0
+    assert shares[1] == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / 200))
+    assert shares[2] > 0.95
 
 
 def test_fading_takes_the_anatomy_away_and_texture_gives_another():

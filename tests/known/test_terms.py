@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wholesight.attention import GradCAM
-from wholesight.methods.constrained_vae import ConstrainedVAE, Term
+from wholesight.methods.constrained_vae import ConstrainedVAE
 from wholesight.nn.vae import VAE
 from wholesight.objective.constraints import (
     Coverage,
@@ -15,6 +15,7 @@ from wholesight.objective.constraints import (
 )
 from wholesight.objective.multiplier import Multiplier
 from wholesight.objective.penalties import PENALTIES, Hinge, Linear, LogBarrier
+from wholesight.objective.term import Term
 
 
 def slices_of(n: int = 3, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@ from wholesight.methods.autoencoder import Autoencoding
 from wholesight.methods.combine import Average, Gate, Standardised
 from wholesight.methods.constrained_vae import ConstrainedVAE
 from wholesight.methods.context import ContextEncoding
+from wholesight.methods.contrasted_vae import ContrastedVAE
 from wholesight.methods.denoise import DenoisingUNet
 from wholesight.methods.diffusion import Diffusion
 from wholesight.methods.fanogan import FAnoGAN
@@ -24,6 +25,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "average": Average,
     "constrained-vae": ConstrainedVAE,
     "context-encoding": ContextEncoding,
+    "contrasted-vae": ContrastedVAE,
     "denoise": DenoisingUNet,
     "diffusion": Diffusion,
     "f-anogan": FAnoGAN,

@@ -5,9 +5,8 @@ Axes: b slices, c channels, h w map pixels, H W slice pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,65 +26,12 @@ from wholesight.attention import (
 from wholesight.methods.method import LossTerms, Method
 from wholesight.nn.encoder import STAGES
 from wholesight.nn.vae import VAE, Encoding
-from wholesight.objective.constraints import CONSTRAINTS, Constraint
 from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
-from wholesight.objective.penalties import PENALTIES, LogBarrier, Penalty
+from wholesight.objective.term import Term, priced
 
 _PUBLISHED_TARGET: Final = LatentSum()
 # These give every slice, healthy or not, the same maximum; the others keep what a slice's is.
 _ONE_RANGE_A_SLICE: Final = (min_max, row_maxima)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Term:
-    """One constraint with its penalty and weight lambda (nats per slice and unit of cost).
-
-    warmup_epochs : the term is off before this epoch.
-    """
-
-    constraint: Constraint
-    penalty: Penalty
-    weight: float
-    warmup_epochs: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight is {self.weight}, legal is weight > 0")
-        if not self.warmup_epochs >= 0:
-            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, legal is 0 or more")
-        # Two pixels are enough to tell whether there is any room below 0.
-        if self.penalty.needs_slack and self.constraint.lowest(pixels=2) >= 0:
-            legal = [name for name, kind in PENALTIES.items() if not kind.needs_slack]
-            raise ValueError(
-                f"the penalty {_kind(PENALTIES, self.penalty)} needs a violation below 0, which "
-                f"{_kind(CONSTRAINTS, self.constraint)} never has as it is set. "
-                f"Take {self.constraint.more_slack}, or one of the penalties {', '.join(legal)}"
-            )
-
-    def doubts(self, pixels: int, epochs: int) -> list[str]:
-        """Tell of a barrier whose tangent the lowest violation never leaves: |g| t^2 <= 1.
-
-        pixels : of the map that the constraint sees. t is that of the end, its largest.
-        """
-        if not isinstance(self.penalty, LogBarrier):
-            return []
-        most, t = -self.constraint.lowest(pixels), self.penalty.sharpness(float(epochs))
-        if most * t**2 > 1:
-            return []
-        when = " at the end of training" if self.penalty.growth > 1 else ""
-        # A map of one pixel is as even as can be, and no t gives room where there is none.
-        enough = f", or a t above {most**-0.5:.3g}{when}" if most > 0 else ""
-        return [
-            f"{_kind(CONSTRAINTS, self.constraint)} is satisfied by {most:.3g} at most, and with "
-            f"t = {t:.3g}{when} the barrier has its logarithm beyond {t**-2:.3g}: it never leaves "
-            f"its linear branch. Take {self.constraint.more_slack}{enough}."
-        ]
-
-
-def _kind(registry: Mapping[str, Any], member: object) -> str:
-    """Return the name by which a recipe asks for such an object."""
-    names = (name for name, kind in registry.items() if type(member) is kind)
-    return next(names, type(member).__name__)
 
 
 class ConstrainedVAE(Method):
@@ -221,15 +167,7 @@ class ConstrainedVAE(Method):
         if self.constrained_at == "slice":
             attention = self.upsampling(attention, inside.shape[2] // attention.shape[1])
         violation = term.constraint.violation(attention, shrunk(inside, attention))
-        cost = term.weight * term.penalty.cost(violation, epoch).mean()
-        parts = {
-            "satisfied": (violation <= 0).float().mean(),
-            "slack": -violation.mean(),
-            **term.penalty.logged(violation, epoch),
-        }
-        if self.training:
-            term.penalty.learn(violation.detach())
-        return cost, parts
+        return priced(violation, term.penalty, term.weight, epoch=epoch, learning=self.training)
 
     def _constrained_side(self) -> int:
         """Return the pixels along a side of the map that the constraints see."""

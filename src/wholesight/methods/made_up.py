@@ -18,9 +18,10 @@ from torch import Tensor
 
 from wholesight.nn.noise import Coarse
 
-# Distances in radii: of the outline's dents, and of the texture.
-_DENTS_OF_A_SIDE = 1 / 8
-_TEXTURE_OF_A_SIDE = 1 / 20
+# A core is from nearly black to bright, in means of the body, and begins so deep, in radii.
+_CORE, _CORE_DEPTH = (0.1, 1.6), (0.2, 0.8)
+# Over what share of a side noise changes: large features of an outline or a texture, and small.
+_COARSE, _FINE = 1 / 8, 1 / 20
 
 
 class MadeUp(NamedTuple):
@@ -30,20 +31,37 @@ class MadeUp(NamedTuple):
     lesion: Float[Tensor, "b 1 H W"]
 
 
+class _Place(NamedTuple):
+    """Where lesions are: depth > 0 inside, in radii; softness, the width of the outline, in radii.
+
+    near : what a lesion may cover at all.
+    """
+
+    depth: Float[Tensor, "b 1 H W"]
+    softness: Float[Tensor, "b 1 1 1"]
+    near: Bool[Tensor, "b 1 H W"]
+
+    def share(self, depth: Float[Tensor, "b 1 H W"]) -> Float[Tensor, "b 1 H W"]:
+        """Return what share of each pixel lies deeper than 0."""
+        return (depth / self.softness + 0.5).clamp(0, 1) * self.near
+
+
 class MadeUpLesions:
     """Places with a dented, soft outline, brighter or darker than the slice around them.
 
     A place is where 1 - r / R + n > 0: r the distance from its centre, in an ellipse, R its radius,
     n smooth noise. Inside, the slice is drawn towards the mean of its body, so that anatomy fades,
-    and shifted by a contrast times that mean, with a texture. Every number is drawn anew for each
-    lesion, radius and contrast evenly on a logarithmic scale.
+    and shifted by a contrast times that mean, with a texture. Some have a core, which is anything
+    from black to bright whatever the rest is, as necrosis, cysts and oedema make them. Every number
+    is drawn anew for each lesion, radius and contrast evenly on a logarithmic scale.
 
     most : lesions in a slice; the second and each further one is there with `more_share`.
     normal_share : of slices that stay as they are. radius : smallest and largest, in shares of the
     slice's shorter side. contrast : smallest and largest, in shares of the mean of the slice's
-    body. bright_share : of lesions that are brighter; the others are darker. softness : smallest
-    and largest width of the outline, in radii. dents, texture, fading : largest strength of the
-    outline's noise (in radii), of the texture (in contrasts), and of the fading, 0 to 1.
+    body. bright_share : of lesions that are brighter; the others are darker. core_share : of
+    lesions with a core. softness : smallest and largest width of the outline, in radii. dents,
+    texture, fading : largest strength of the outline's noise (in radii), of the texture (in
+    contrasts), and of the fading, 0 to 1.
     """
 
     def __init__(
@@ -52,12 +70,13 @@ class MadeUpLesions:
         most: int = 2,
         more_share: float = 0.35,
         normal_share: float = 0.25,
-        radius: Sequence[float] = (0.026, 0.17),
-        contrast: Sequence[float] = (0.1, 1.0),
+        radius: Sequence[float] = (0.026, 0.27),
+        contrast: Sequence[float] = (0.1, 1.3),
         bright_share: float = 0.85,
+        core_share: float = 0.3,
         softness: Sequence[float] = (0.05, 0.6),
-        dents: float = 0.4,
-        texture: float = 0.4,
+        dents: float = 0.5,
+        texture: float = 0.5,
         fading: float = 0.8,
     ) -> None:
         if most < 1:
@@ -65,6 +84,7 @@ class MadeUpLesions:
         for name, share in (
             ("more_share", more_share),
             ("bright_share", bright_share),
+            ("core_share", core_share),
             ("fading", fading),
         ):
             if not 0 <= share <= 1:
@@ -85,6 +105,7 @@ class MadeUpLesions:
         self.radius = tuple(radius)
         self.contrast = tuple(contrast)
         self.bright_share = bright_share
+        self.core_share = core_share
         self.softness = tuple(softness)
         self.dents = dents
         self.texture = texture
@@ -99,13 +120,14 @@ class MadeUpLesions:
         changed = inside.flatten(1).any(dim=1) & ~_chance(len(slices), self.normal_share)
         for number in range(self.most):
             there = changed if number == 0 else changed & _chance(len(slices), self.more_share)
-            share = self._outline(inside) * there.to(slices)[:, None, None, None]
-            altered = torch.lerp(altered, self._look(altered, inside), share)
+            place = self._place(inside)
+            share = place.share(place.depth) * there.to(slices)[:, None, None, None]
+            altered = torch.lerp(altered, self._look(altered, inside, place), share)
             lesion = torch.maximum(lesion, share)
         return MadeUp(altered, lesion)
 
-    def _outline(self, inside: Bool[Tensor, "b 1 H W"]) -> Float[Tensor, "b 1 H W"]:
-        """Return what share of each pixel a lesion somewhere in the body fills."""
+    def _place(self, inside: Bool[Tensor, "b 1 H W"]) -> _Place:
+        """Return a place for a lesion somewhere in each body."""
         height, width = inside.shape[2:]
         down, right = _from_somewhere(inside)
         angle = _uniform(inside, (0.0, math.pi))
@@ -114,23 +136,37 @@ class MadeUpLesions:
         across = (down * angle.cos() - right * angle.sin()) / stretch
         radius = _logarithmic(inside, self.radius) * min(height, width)
         distance = torch.hypot(along, across) / radius
-        dents = _uniform(inside, (0.0, self.dents)) * _smooth(inside, _DENTS_OF_A_SIDE)
-        depth = 1 - distance + dents
+        coarse = _uniform(inside, (0.0, self.dents)) * _smooth(inside, _COARSE)
+        fine = _uniform(inside, (0.0, self.dents / 2)) * _smooth(inside, _FINE)
         # Noise has no bound; a place stays one place.
-        return (depth / _logarithmic(inside, self.softness) + 0.5).clamp(0, 1) * (
-            inside & (distance < 2)
+        return _Place(
+            1 - distance + coarse + fine,
+            _logarithmic(inside, self.softness),
+            inside & (distance < 2),
         )
 
     def _look(
-        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
+        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], place: _Place
     ) -> Float[Tensor, "b c H W"]:
         """Return what a lesion would look like, anywhere in the slices."""
         usual = body_mean(slices, inside)
         faded = torch.lerp(slices, usual.expand_as(slices), _uniform(inside, (0.0, self.fading)))
         sign = torch.where(_chance(len(slices), self.bright_share), 1.0, -1.0).to(slices)
-        texture = 1 + _uniform(inside, (0.0, self.texture)) * _smooth(inside, _TEXTURE_OF_A_SIDE)
+        coarse, fine = (
+            _uniform(inside, (0.0, self.texture)) * _smooth(inside, size)
+            for size in (_COARSE, _FINE)
+        )
+        texture = 1 + coarse + fine
         shift = _logarithmic(inside, self.contrast) * usual * texture
-        return (faded + sign[:, None, None, None] * shift).clamp(0, 1)
+        rest = faded + sign[:, None, None, None] * shift
+        core = usual * _uniform(inside, _CORE) * texture.clamp(0.5, 1.5)
+        return torch.lerp(rest, core, self._core(inside, place)).clamp(0, 1)
+
+    def _core(self, inside: Tensor, place: _Place) -> Float[Tensor, "b 1 H W"]:
+        """Return what share of each pixel is core: the deeper part of some places, with dents."""
+        dents = self.dents * _smooth(inside, _COARSE)
+        there = _chance(len(inside), self.core_share).to(dents)[:, None, None, None]
+        return place.share(place.depth - _uniform(inside, _CORE_DEPTH) + dents) * there
 
 
 def body_mean(

@@ -37,7 +37,8 @@ class Prepared(NamedTuple):
 
     def restore(self, maps: np.ndarray) -> np.ndarray:
         """(n, 1, H, W) -> (i, j, k) float32 on the volume's grid, 0 outside the body."""
-        return np.where(self.body, restore(self.grid.unstack(maps), self.turn), np.float32(0))
+        fused = self.grid.fuse(maps, self.inside)
+        return np.where(self.body, restore(self.grid.unstack(fused), self.turn), np.float32(0))
 
     def normal_body(self) -> np.ndarray:
         """Return the body's voxels in normal slices, (i, j, k) bool on the volume's grid."""

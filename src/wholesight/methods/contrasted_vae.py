@@ -1,0 +1,165 @@
+"""The constrained VAE that has also seen lesions, made up in normal slices.
+
+Axes: b slices, c channels, h w pixels of the first stage, H W slice pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from wholesight.attention import enlarged
+from wholesight.methods.augmentation import Augmentation
+from wholesight.methods.made_up import MadeUpLesions
+from wholesight.methods.method import LossTerms, Method
+from wholesight.nn.pyramid import Pyramid
+from wholesight.nn.vae import VAE, Encoding
+from wholesight.objective.contrast import Contrast
+from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
+from wholesight.objective.penalties import Penalty
+from wholesight.objective.term import Term, priced
+
+# A pixel that is mostly lesion counts as one, a pixel with next to nothing of it as normal; those
+# of the soft outline between them count as neither.
+_LESION, _NORMAL = 0.5, 0.05
+
+
+class ContrastedVAE(Method):
+    """loss = reconstruction + beta KL + weight penalty(contrast) + sum_k weight_k penalty_k(g_k).
+
+    The slices that are encoded have lesions made up in them, and the VAE is to give back the slice
+    without them: it stays a model of normal slices. Its attention A is a weighted sum of features
+    on the first stage's grid, to which a light decoder brings all stages (`nn.pyramid`), the
+    weights learnt (a class activation map: Zhou et al., CVPR 2016, arXiv 1512.04150).
+
+    Constraints hold from both sides. The terms are those of the constrained VAE, on the part of
+    each body that is normal: attention covers all of it. The contrast is about the rest: attention
+    in a lesion exceeds that anywhere else (`objective.contrast`). The map at test is A. All terms
+    are in nats per slice, as in `methods.constrained_vae`.
+
+    decoder_width : channels of the light decoder. penalty, weight : of the contrast; weight 0
+    leaves it out. mirrored : whether the map is the mean over the slice and its mirror image.
+    """
+
+    reference: ClassVar[str] = (
+        "Ours, after Silva-Rodriguez, Naranjo, Dolz: BMVC 2021, arXiv 2109.00482; lesions made up "
+        "in normal images: Tan, Hou, Batten, Qiu, Kainz: Detecting outliers with foreign patch "
+        "interpolation. 2020, arXiv 2011.04197."
+    )
+    needs: ClassVar[str] = "normal slices, in which it makes up lesions"
+    unit_range = True
+
+    def __init__(
+        self,
+        *,
+        network: VAE,
+        lesions: MadeUpLesions,
+        augmentation: Augmentation,
+        contrast: Contrast,
+        penalty: Penalty,
+        weight: float,
+        terms: Sequence[Term] = (),
+        decoder_width: int = 32,
+        reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli",
+        beta: float = 1.0,
+        mirrored: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value in (("weight", weight), ("beta", beta)):
+            if not value >= 0:
+                raise ValueError(f"{name} is {value}, legal is 0 or more")
+        self.network = network
+        self.slice_shape = network.slice_shape
+        self.pyramid = Pyramid.on(network.encoder, channels=decoder_width)
+        self.attended = nn.Conv2d(decoder_width, 1, 1)
+        self.lesions = lesions
+        self.augmentation = augmentation
+        self.contrast = contrast
+        self.penalty = penalty
+        self.weight = weight
+        self.terms = tuple(terms)
+        # Registered, so that what a penalty learns is saved with the network.
+        self.penalties = nn.ModuleList(term.penalty for term in terms)
+        self.reconstruction = RECONSTRUCTIONS[reconstruction]
+        self.beta = beta
+        self.mirrored = mirrored
+
+    @property
+    def last_start(self) -> float:
+        return max((term.warmup_epochs for term in self.terms), default=0.0)
+
+    def doubts(self, epochs: int) -> list[str]:
+        pixels = self.network.slice_shape[1] * self.network.slice_shape[2]
+        return [doubt for term in self.terms for doubt in term.doubts(pixels, epochs)]
+
+    def loss(
+        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
+    ) -> LossTerms:
+        view = self.augmentation(slices, inside)
+        altered, share = self.lesions(view.slices, view.inside)
+        encoding = self.network.encode(altered)
+        logits = self.network.decode(self.network.sample(encoding))
+        parts = {
+            "reconstruction": self.reconstruction(logits, view.slices).mean(),
+            "kl": kl_divergence(encoding.mean, encoding.log_variance).mean(),
+        }
+        costs, logged = self._constrain(
+            self._attend(encoding, slices.shape[2]),
+            (view.inside & (share > _LESION))[:, 0],
+            (view.inside & (share < _NORMAL))[:, 0],
+            epoch,
+        )
+        total = parts["reconstruction"] + self.beta * parts["kl"] + sum(costs.values())
+        rivals = {"reconstruction": parts["reconstruction"], **costs}
+        return LossTerms(total, parts | costs | logged, rivals)
+
+    @torch.no_grad()
+    def anomaly_map(
+        self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
+    ) -> Float[Tensor, "b 1 H W"]:
+        attention = self._map(slices)
+        if self.mirrored:
+            attention = (attention + self._map(slices.flip(3)).flip(2)) / 2
+        return attention[:, None]
+
+    def _map(self, slices: Tensor) -> Float[Tensor, "b H W"]:
+        return self._attend(self.network.encode(slices), slices.shape[2])
+
+    def _attend(self, encoding: Encoding, size: int) -> Float[Tensor, "b {size} {size}"]:
+        attention = self.attended(self.pyramid(encoding.stages))[:, 0]
+        return enlarged(attention, size // attention.shape[1])
+
+    def _constrain(
+        self,
+        attention: Float[Tensor, "b H W"],
+        lesion: Bool[Tensor, "b H W"],
+        normal: Bool[Tensor, "b H W"],
+        epoch: float,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return what the contrast and each term that is on cost, and what else to log of them."""
+        squashed = attention.sigmoid()
+        costs: dict[str, Tensor] = {}
+        logged: dict[str, Tensor] = {"attention": squashed.mean()}
+        violation = self.contrast.violation(attention, lesion, normal)
+        if self.weight and len(violation):
+            costs["contrast"], watched = priced(
+                violation, self.penalty, self.weight, epoch=epoch, learning=self.training
+            )
+            logged |= {f"{name}_contrast": part for name, part in watched.items()}
+        for number, term in enumerate(self.terms, start=1):
+            if epoch < term.warmup_epochs:
+                continue
+            constrained = squashed if term.constraint.squashed else attention
+            costs[f"constraint_{number}"], watched = priced(
+                term.constraint.violation(constrained, normal),
+                term.penalty,
+                term.weight,
+                epoch=epoch,
+                learning=self.training,
+            )
+            logged |= {f"{name}_{number}": part for name, part in watched.items()}
+        return costs, logged

@@ -1,0 +1,233 @@
+"""Attention in a lesion against that elsewhere: the inequality, and the method that keeps it."""
+
+import pytest
+import torch
+from torch import nn
+
+from wholesight.methods.augmentation import Augmentation, View
+from wholesight.methods.contrasted_vae import ContrastedVAE
+from wholesight.methods.made_up import MadeUp, MadeUpLesions
+from wholesight.nn.pyramid import Pyramid
+from wholesight.nn.vae import VAE
+from wholesight.objective.constraints import Evenness
+from wholesight.objective.contrast import Contrast
+from wholesight.objective.penalties import LogBarrier
+from wholesight.objective.term import Term
+
+
+def two_halves(inside: float, outside: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two slices: the left half of the first is a lesion, all of the second is normal."""
+    attention = torch.full((2, 4, 6), outside)
+    lesion = torch.zeros(2, 4, 6, dtype=torch.bool)
+    lesion[0, :, :3] = True
+    attention[lesion] = inside
+    return attention, lesion, ~lesion
+
+
+@pytest.mark.parametrize(("inside", "g"), [(0.0, 1.0), (5.0, 0.0), (10.0, -1.0), (-5.0, 2.0)])
+def test_of_even_halves_it_is_their_difference_in_margins(inside, g):
+    [found] = Contrast(margin=5.0, softness=1.5).violation(*two_halves(inside, 0.0))
+    assert found.item() == pytest.approx(g, abs=1e-5)
+
+
+def test_the_same_everywhere_changes_nothing():
+    torch.manual_seed(0)
+    attention, lesion, normal = two_halves(0.0, 0.0)
+    attention = torch.randn_like(attention)
+    before, after = (Contrast().violation(attention + by, lesion, normal) for by in (0.0, 7.0))
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
+
+
+def test_hard_it_compares_the_lowest_in_the_lesion_with_the_highest_anywhere_else():
+    torch.manual_seed(0)
+    _, lesion, normal = two_halves(0.0, 0.0)
+    attention = torch.randn(2, 4, 6)
+    [found] = Contrast(margin=2.0, softness=1e-3).violation(attention, lesion, normal)
+    expected = 1 - (attention[lesion].min() - attention[normal].max()) / 2.0
+    assert found.item() == pytest.approx(expected.item(), abs=0.01)
+
+
+def test_soft_it_compares_means():
+    torch.manual_seed(0)
+    _, lesion, normal = two_halves(0.0, 0.0)
+    attention = torch.randn(2, 4, 6)
+    [found] = Contrast(margin=2.0, softness=1e3).violation(attention, lesion, normal)
+    expected = 1 - (attention[lesion].mean() - attention[normal].mean()) / 2.0
+    assert found.item() == pytest.approx(expected.item(), abs=0.01)
+
+
+def test_a_high_place_in_another_slice_counts():
+    attention, lesion, normal = two_halves(5.0, 0.0)
+    before = Contrast(margin=5.0, softness=0.1).violation(attention, lesion, normal)
+    attention[1, 0, 0] = 5.0
+    after = Contrast(margin=5.0, softness=0.1).violation(attention, lesion, normal)
+    assert after.item() > before.item() + 0.5
+
+
+def test_without_a_lesion_there_is_nothing_to_compare():
+    attention, lesion, normal = two_halves(1.0, 0.0)
+    assert Contrast().violation(attention, torch.zeros_like(lesion), normal).shape == (0,)
+    assert Contrast().violation(attention, lesion, torch.zeros_like(normal)).shape == (0,)
+
+
+def test_its_gradient_raises_the_lesion_and_lowers_the_rest():
+    attention, lesion, normal = two_halves(0.0, 0.0)
+    attention.requires_grad_()
+    Contrast().violation(attention, lesion, normal).sum().backward()
+    assert attention.grad is not None
+    assert (attention.grad[lesion] < 0).all()
+    assert (attention.grad[normal] > 0).all()
+
+
+@pytest.mark.parametrize("options", [{"margin": 0.0}, {"softness": 0.0}, {"margin": float("nan")}])
+def test_what_cannot_be_is_refused(options):
+    with pytest.raises(ValueError, match="legal is"):
+        Contrast(**options)
+
+
+# ---------------------------------------------------------------- the light decoder
+
+
+def test_the_pyramid_sees_every_stage_on_the_grid_of_the_first():
+    vae = VAE(size=32, width=4, latent=4, width_top=8, stem="conv", norm="group")
+    torch.manual_seed(0)
+    stages = vae.encode(torch.rand(2, 1, 32, 32)).stages
+    for stage in stages:
+        stage.retain_grad()
+    features = Pyramid.on(vae.encoder, channels=8)(stages)
+    assert features.shape == (2, 8, 16, 16)
+    features.square().sum().backward()
+    assert all(stage.grad is not None and stage.grad.any() for stage in stages)
+
+
+def test_a_pyramid_without_channels_is_refused():
+    with pytest.raises(ValueError, match="channels is 0"):
+        Pyramid([4, 8, 16, 32], channels=0, norm="group")
+
+
+# ---------------------------------------------------------------- the method
+
+
+def made(**options) -> ContrastedVAE:
+    torch.manual_seed(0)
+    given = {
+        "network": VAE(size=32, width=4, latent=4, width_top=8, stem="conv", norm="group"),
+        "lesions": MadeUpLesions(),
+        "augmentation": Augmentation(),
+        "contrast": Contrast(),
+        "penalty": LogBarrier(),
+        "weight": 3.0,
+        "terms": [Term(constraint=Evenness(share=0.9), penalty=LogBarrier(), weight=2.0)],
+        "decoder_width": 8,
+    }
+    return ContrastedVAE(**{**given, **options})
+
+
+def normals(slices: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    inside = torch.zeros(slices, 1, 32, 32, dtype=torch.bool)
+    inside[..., 4:-4, 4:-4] = True
+    return (0.3 + 0.1 * torch.rand(slices, 1, 32, 32)) * inside, inside
+
+
+def test_the_total_is_the_sum_of_what_is_logged():
+    method = made(beta=0.5)
+    total, parts, rivals = method.loss(*normals(), 0.0)
+    expected = (
+        parts["reconstruction"] + 0.5 * parts["kl"] + parts["contrast"] + parts["constraint_1"]
+    )
+    torch.testing.assert_close(total, expected)
+    assert set(rivals) == {"reconstruction", "contrast", "constraint_1"}
+    total.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in method.parameters())
+
+
+def test_without_weight_or_terms_it_is_left_out():
+    parts = made(weight=0.0, terms=()).loss(*normals(), 0.0).parts
+    assert set(parts) == {"reconstruction", "kl", "attention"}
+
+
+def test_without_a_lesion_in_the_batch_there_is_no_contrast():
+    method = made()
+    method.lesions = lambda slices, inside: MadeUp(slices, torch.zeros_like(slices))
+    assert "contrast" not in method.loss(*normals(), 0.0).parts
+
+
+def test_the_slice_without_the_lesion_is_to_be_given_back():
+    """What is encoded is black; the reconstruction is still judged by the slice that it was."""
+    method = made()
+    asked = []
+
+    def judged(logits, slices):
+        asked.append(slices)
+        return logits.flatten(1).sum(dim=1)
+
+    method.reconstruction = judged
+    method.augmentation = Augmentation(
+        mirrored_share=0.0,
+        turned_degrees=0.0,
+        shifted=0.0,
+        **dict.fromkeys(("scale", "gain", "gamma"), (1.0, 1.0)),
+    )
+    method.lesions = lambda slices, inside: MadeUp(0 * slices, inside.float())
+    slices, inside = normals()
+    method.loss(slices, inside, 0.0)
+    torch.testing.assert_close(asked[0], slices, atol=1e-5, rtol=0)
+
+
+def test_terms_see_the_normal_part_of_the_body_alone():
+    seen = []
+
+    class Watched(Evenness):
+        def violation(self, attention, inside):
+            seen.append(inside)
+            return super().violation(attention, inside)
+
+    term = Term(constraint=Watched(share=0.9), penalty=LogBarrier(), weight=2.0)
+    method = made(terms=[term])
+    lesion = torch.zeros(8, 1, 32, 32)
+    lesion[..., 8:16, 8:16] = 1.0
+    lesion[..., 16, 8:16] = 0.3  # the soft outline: neither
+    method.lesions = lambda slices, inside: MadeUp(slices, lesion)
+    method.augmentation = View
+    slices, inside = normals()
+    method.loss(slices, inside, 0.0)
+    assert torch.equal(seen[0], (inside & (lesion == 0))[:, 0])
+
+
+def test_a_mirrored_slice_has_the_mirrored_map():
+    method = made().eval()
+    slices, inside = normals(2)
+    one = method.anomaly_map(slices, inside)
+    two = method.anomaly_map(slices.flip(3), inside.flip(3))
+    torch.testing.assert_close(two, one.flip(3), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(made(mirrored=False).eval().anomaly_map(slices, inside), one)
+
+
+def test_it_learns_to_tell_a_lesion_from_the_rest():
+    """A few steps on bright squares: the contrast is kept on squares it has not seen."""
+    options = {"dents": 0.0, "texture": 0.0, "core_share": 0.0, "bright_share": 1.0}
+    method = made(
+        lesions=MadeUpLesions(contrast=(1.0, 1.0), radius=(0.15, 0.2), normal_share=0.0, **options),
+        terms=(),
+        contrast=Contrast(margin=2.0),
+    )
+    optimiser = torch.optim.Adam(method.parameters(), 5e-3)
+    slices, inside = normals(16)
+    for _ in range(60):
+        optimiser.zero_grad()
+        method.loss(slices, inside, 0.0).total.backward()
+        nn.utils.clip_grad_norm_(method.parameters(), 100.0)
+        optimiser.step()
+    altered = slices[:1].clone()
+    altered[..., 12:18, 12:18] = 0.75
+    found = method.eval().anomaly_map(altered, inside[:1])[0, 0]
+    rest = inside[0, 0].clone()
+    rest[9:21, 9:21] = False
+    assert found[13:17, 13:17].min() > found[rest].max()
+
+
+@pytest.mark.parametrize("options", [{"weight": -1.0}, {"beta": -1.0}])
+def test_a_weight_below_0_is_refused(options):
+    with pytest.raises(ValueError, match="legal is 0 or more"):
+        made(**options)
