@@ -178,6 +178,73 @@ def test_workers_end_when_their_parent_is_killed(suite, heads, tmp_path):
     assert not still_living(running.pid)
 
 
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory) -> Path:
+    """The suite in two folds."""
+    path = tmp_path_factory.mktemp("folded") / "folded.yaml"
+    path.write_text(f"{SUITE}folds: {{number: 2, calibration: 2}}\n")
+    return path
+
+
+@pytest.mark.slow
+def test_in_folds_everybody_is_judged_once_and_a_resumed_run_gives_the_same_table(
+    folded, heads, tmp_path
+):
+    """Killed while the second fold of a network is trained, with one job and resumed with two."""
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    said, complained = start(*words(folded, heads, whole, "--jobs", "2")).communicate(timeout=240)
+    assert "3 of 3 cells finished" in said, said + complained
+    told = json.loads((whole / "protocol.json").read_text())["data"][heads.name]["subjects"]
+    subjects = sorted(subject for part in told["fold-1"].values() for subject in part)
+    assert len(subjects) == 10
+    assert sorted(told["fold-1"]["judged"] + told["fold-2"]["judged"]) == subjects
+    with (whole / "cases.csv").open() as file:
+        rows = [(row["method"], row["seed"], row["subject"]) for row in csv.DictReader(file)]
+    runs = [cell.split("/seed-") for cell in CELLS]
+    assert sorted(rows) == sorted((*run, subject) for run in runs for subject in subjects)
+    for cell in CELLS:
+        for name, fold in told.items():
+            model = whole / "cells" / heads.name / cell / "model" / name
+            served = json.loads((model / "record.json").read_text())["data"]["subjects"]
+            assert served == fold["train"]
+            assert not {*served, *fold["calibration"]} & {*fold["judged"]}
+
+    running = start(*words(folded, heads, out, "--jobs", "1"))
+    deadline = time.monotonic() + 120
+    while not list(out.glob("cells/*/tiny/.*/model/fold-1/record.json")):
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate(timeout=60)
+    (first,) = out.glob("cells/*/tiny/.*/model/fold-1/record.json")
+    trained = json.loads(first.read_text())["started"]
+    resumed = start(*words(folded, heads, out, "--jobs", "2", "--resume"))
+    said, complained = resumed.communicate(timeout=240)
+    assert resumed.returncode == 0, said + complained
+    kept = out / "cells" / heads.name / "tiny" / "seed-0" / "model" / "fold-1" / "record.json"
+    assert json.loads(kept.read_text())["started"] == trained
+    for table in ("table.csv", "cases.csv"):
+        assert (out / table).read_bytes() == (whole / table).read_bytes()
+
+
+def test_with_folds_there_is_no_subset(wholesight, folded, heads, tmp_path):
+    ended = wholesight(*words(folded, heads, tmp_path / "out", "--subset", "test"))
+    assert ended.code == 2
+    assert "--subset test: suite folded judges all subjects, in 2 folds. Leave out" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_subjects_for_the_folds_are_told_before_anything_is_trained(
+    wholesight, folded, heads, tmp_path
+):
+    (tmp_path / "many.yaml").write_text(folded.read_text().replace("number: 2", "number: 11"))
+    ended = wholesight(*words(tmp_path / "many.yaml", heads, tmp_path / "out"))
+    assert ended.code == 3
+    assert "10 subjects, too few for the suite's 11 folds" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
 FAILING = """
 summary: one that cannot be judged
 question: does the rest go on?

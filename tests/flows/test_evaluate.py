@@ -81,6 +81,42 @@ def test_a_suite_s_terms_hold_for_other_tools(wholesight, heads, theirs, tmp_pat
     assert "90 %" in on_terms["thresholds"]["intensity floor"]
 
 
+FOLDED = SUITE.replace("subset: validation", "folds: {number: 2, calibration: 3}").replace(
+    "exclude: {min_lesion_share: 0.02}\n", ""
+)
+
+
+@pytest.mark.slow
+def test_on_the_terms_of_folds_all_subjects_are_judged(wholesight, heads, theirs, tmp_path):
+    """And the floor has a threshold in each fold, from subjects that are judged in the other."""
+    (tmp_path / "folded.yaml").write_text(FOLDED)
+    line = ("evaluate", theirs, heads, "--suite", tmp_path / "folded.yaml", "--out")
+    ended = wholesight(*line, tmp_path / "too few")
+    assert ended.code == 3, ended.out
+    for case in open_dataset(heads).cases:
+        image = nifti.read_image(case.image)
+        nifti.write(image.like(image.voxels.astype(np.float32)), theirs / f"{case.id}.nii.gz")
+    ended = wholesight(*line, tmp_path / "out")
+    assert ended.code == 0, ended.err
+    found = told(tmp_path / "out")
+    assert {row["subject"] for row in found["cases"]} == {
+        case.subject for case in open_dataset(heads).cases
+    }
+    assert found["facts"]["subset"] == "all subjects in 2 folds"
+    assert "one a fold, 2 in all" in found["thresholds"]["intensity floor"]
+    said = " ".join(found["statements"])
+    assert "with a threshold from 3 calibration subjects of each fold's own" in said
+
+
+def test_with_folds_evaluate_has_no_subset(wholesight, heads, theirs, tmp_path):
+    (tmp_path / "folded.yaml").write_text(FOLDED)
+    terms = ("--suite", tmp_path / "folded.yaml", "--subset", "test")
+    ended = wholesight("evaluate", theirs, heads, *terms, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "judges all subjects, in 2 folds. Leave out --subset" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_mask_that_is_missing_is_named(wholesight, heads, theirs, tmp_path):
     tests = [case for case in open_dataset(heads).cases if case.split == "test"]
     for case in tests:

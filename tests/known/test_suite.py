@@ -38,7 +38,7 @@ def test_what_is_not_said_has_a_default(suite_file):
         None,
     )
     assert suite.exclude.min_lesion_share == 0
-    assert suite.slices is suite.split is suite.data is None
+    assert suite.slices is suite.split is suite.folds is suite.data is None
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,17 @@ def test_what_is_not_said_has_a_default(suite_file):
         ("split: {train: 2, calibration: 1}", "'split.test' is missing"),
         ("split: {train: 2, calibration: 1, tests: 1, test: 1}", "Did you mean 'test'?"),
         ("split: {train: 2, calibration: 1, test: 1}\nsubset: validation", "judges on test"),
+        ("folds: {number: 5}", "'folds.calibration' is missing"),
+        ("folds: {number: 1, calibration: 2}", "folds.number: 1 is not legal"),
+        ("folds: {number: 5, calibration: -1}", "folds.calibration: -1 is not legal"),
+        ("folds: {number: 5, calibration: 2, seeds: 1}", "Did you mean 'seed'?"),
+        ("folds: 5", "folds: 5 is not legal. Write a mapping"),
+        (
+            "folds: {number: 5, calibration: 2}\nsplit: {train: 2, calibration: 1, test: 1}",
+            "folds: they deal out all subjects, as split does; leave out one",
+        ),
+        ("folds: {number: 5, calibration: 2}\nsubset: validation", "judges all subjects"),
+        ("folds: {number: 5, calibration: 2}\nsubset: test", "judges all subjects"),
         ("exclude: {min_lesion: 0.1}", "Did you mean 'min_lesion_share'?"),
         ("data: {kind: heads}", "data.kind: 'heads' is not legal"),
         ("name: ../mine", "name: '../mine' is not legal. write a name"),
@@ -90,6 +101,14 @@ def test_a_mistake_in_the_methods(suite_file, methods, told):
     with pytest.raises(UsageError) as fault:
         load_suite(suite_file(f"summary: s\nquestion: q\nreference: a\nmethods: {methods}\n"))
     assert told in str(fault.value)
+
+
+def test_folds_judge_everybody_whatever_the_command_says(suite_file):
+    suite = load_suite(suite_file(f"{SMALLEST}folds: {{number: 5, calibration: 2}}\n"))
+    assert (suite.folds.number, suite.folds.calibration, suite.folds.seed) == (5, 2, 0)
+    suite.require_subset(None)
+    with pytest.raises(UsageError, match=r"--subset test: suite mine judges all .* in 5 folds"):
+        suite.require_subset("test")
 
 
 def test_a_wrong_name_gets_the_nearest_and_the_list():

@@ -60,8 +60,10 @@ class MethodResult:
     trained : whether its weights are learnt, so that seeds matter.
     seeds, evaluations : the seeds that went well, and for each the judgement of the same cases in
         the same order. None of both when every seed failed.
-    histories : per seed the rows of history.csv, no rows when nothing is trained.
-    training_s, case_s : per seed, seconds of training and seconds per case; None unknown.
+    histories : per seed the rows of history.csv, no rows when nothing is trained; with folds,
+        those of the first.
+    training_s, case_s : per seed, seconds of training (of all folds together) and seconds per
+        case; None unknown.
         These three may be empty altogether.
     clocks : what these seconds are, each once: "CPU time", "time passed"; none unknown.
     notes : warnings while it was trained, calibrated and judged, each once.
@@ -115,6 +117,7 @@ class DataSetResult:
     Attributes
     ----------
     name, subset : the data set and which of its subjects were judged.
+    folds : in how many parts they were judged, each by models of its own.
     methods : in the order of the report.
     reference : the name of the method that all others are compared with.
     comparisons : {method: {metric: comparison}}, of the methods that have figures but the
@@ -129,6 +132,7 @@ class DataSetResult:
     methods: Sequence[MethodResult]
     reference: str
     comparisons: Mapping[str, Mapping[str, Compared]]
+    folds: int = 1
     exclusions: Sequence[tuple[str, str]] = ()
     design: Mapping[str, Mapping[str, float]] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -159,6 +163,7 @@ def summarise(
     *,
     subset: str,
     reference: str,
+    folds: int = 1,
     exclusions: Sequence[tuple[str, str]] = (),
     design: Mapping[str, Mapping[str, float]] | None = None,
     facts: Mapping[str, str] | None = None,
@@ -198,6 +203,7 @@ def summarise(
         methods=described,
         reference=reference,
         comparisons=_comparisons(described, reference, sample, drawn, seed=seed),
+        folds=folds,
         exclusions=exclusions,
         design=design,
         facts=facts or {},

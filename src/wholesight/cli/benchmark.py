@@ -92,13 +92,8 @@ def _as_asked(
 
 
 def _subset(suite: Suite, asked: str | None) -> str | None:
-    from wholesight.errors import UsageError
-
     require_judging(asked)
-    if suite.split and asked == "validation":
-        raise UsageError(
-            f"--subset {asked}: suite {suite.name} splits the data itself, and judges on test."
-        )
+    suite.require_subset(asked)
     return asked
 
 

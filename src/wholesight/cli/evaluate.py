@@ -11,11 +11,13 @@ import typer
 from wholesight.cli.options import Alpha, Data, JudgedSubset, Modality, Out, require_judging
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
+    from wholesight.benchmark.judge.evaluate import Scored
     from wholesight.benchmark.judge.predictions import Judged
+    from wholesight.benchmark.plan.folds import Fold
     from wholesight.benchmark.plan.suite import Suite
     from wholesight.benchmark.results import DataSetResult, Figure, MethodResult
     from wholesight.cohort.run_file import Asked
@@ -62,7 +64,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Judge as this suite of benchmark does: its split, slices, exclusions and body.",
+            help="Judge as this suite of benchmark does: its split or folds, slices, exclusions "
+            "and body.",
         ),
     ] = None,
 ) -> None:
@@ -82,7 +85,7 @@ def evaluate(
     terms = _terms(suite, subset)
     found = open_dataset(data, modality=modality or (terms.modality if terms else None))
     from wholesight.benchmark.judge.predictions import Judged, floor, floor_recipe
-    from wholesight.benchmark.plan.material import parts_of
+    from wholesight.benchmark.plan.folds import parts_of
     from wholesight.benchmark.report.write import write_report
     from wholesight.benchmark.results import Results, summarise
     from wholesight.cohort.run_file import read_run
@@ -94,8 +97,8 @@ def evaluate(
     least = terms.exclude.min_lesion_share if terms else 0.0
     judged = Judged(parts.judged, recipe.prep.body, min_lesion_share=least)
     asked = _asked(terms, facts, alpha)
-    detector = floor(_normals(parts.calibration), asked.terms, recipe=recipe)
-    methods = [_theirs(judged, predictions, facts), _beside(judged, detector)]
+    floors = [floor(_normals(fold.calibration), asked.terms, recipe=recipe) for fold in parts.folds]
+    methods = [_theirs(judged, predictions, facts), _beside(judged, parts.folds, floors)]
     summary = summarise(
         data.resolve().name,
         methods,
@@ -104,8 +107,8 @@ def evaluate(
         exclusions=judged.excluded,
         facts=_told(facts, data, parts.subset, recipe.resolved["prep"]["body"]["kind"], terms),
     )
-    doubts = [*_of_the_run(methods[0].name, facts), *_of_the_floor(detector, asked.why)]
-    said = [*_said(summary, judged, facts, detector), *doubts]
+    doubts = [*_of_the_run(methods[0].name, facts), *_of_the_floor(floors, asked.why)]
+    said = [*_said(summary, judged, facts, floors), *doubts]
     name = methods[0].name
     results = Results(f"{name} on {summary.name}, {parts.subset}", "", [summary], said)
     report = write_report(results, out)
@@ -120,13 +123,9 @@ def _terms(name: str | None, subset: str | None) -> Suite | None:
     if name is None:
         return None
     from wholesight.benchmark.plan.suite import load_suite
-    from wholesight.errors import UsageError
 
     suite = load_suite(name)
-    if suite.split and subset == "validation":
-        raise UsageError(
-            f"--subset {subset}: suite {suite.name} splits the data itself, and judges on test."
-        )
+    suite.require_subset(subset)
     return suite
 
 
@@ -147,11 +146,13 @@ def _of_the_run(name: str, facts: dict[str, Any]) -> list[str]:
     return [f"{name}: {each}" for each in doubts_of(facts)]
 
 
-def _of_the_floor(detector: Detector, why: str) -> list[str]:
+def _of_the_floor(floors: Sequence[Detector], why: str) -> list[str]:
     """Say why the floor's threshold is not by the rule of the maps, and what speaks against it."""
-    if detector.threshold is None:
+    found = [floor.threshold for floor in floors if floor.threshold]
+    if not found:
         return []
-    whys = [f"{why}: the percentile stands in."] * bool(why) + list(detector.threshold.doubts)
+    doubts = dict.fromkeys(doubt for threshold in found for doubt in threshold.doubts)
+    whys = [f"{why}: the percentile stands in."] * bool(why) + list(doubts)
     return [f"{_FLOOR}: {each}" for each in whys]
 
 
@@ -181,21 +182,23 @@ def _is_trained(recipe: str | None) -> bool:
     return recipe not in shipped() or Recipe.load(recipe).method.trainable
 
 
-def _beside(judged: Judged, detector: Detector) -> MethodResult:
-    """Judge the intensity floor, mapped now, in the same body."""
+def _beside(judged: Judged, folds: Sequence[Fold], floors: Sequence[Detector]) -> MethodResult:
+    """Judge the intensity floor, mapped now, in the same body; in each fold with its threshold."""
     from wholesight.benchmark.judge.evaluate import evaluate as judge
+    from wholesight.benchmark.judge.predictions import threshold_note
     from wholesight.benchmark.results import MethodResult
 
-    note = (
-        detector.threshold.statement
-        if detector.threshold
-        else "none: the data set has no calibration subjects"
-    )
-    found = judge(_FLOOR, judged.score_detector(detector), threshold_note=note)
+    def scored() -> Iterator[Scored]:
+        for fold, floor in zip(folds, floors, strict=True):
+            yield from judged.score_detector(floor, fold.judged)
+
+    note = threshold_note(floors, without="none: the data set has no calibration subjects")
+    found = judge(_FLOOR, scored(), threshold_note=note)
+    recipe = floors[0].recipe
     return MethodResult(
         name=_FLOOR,
-        summary=detector.recipe.summary,
-        citation=detector.recipe.reference,
+        summary=recipe.summary,
+        citation=recipe.reference,
         trained=False,
         seeds=[0],
         evaluations=[found],
@@ -256,14 +259,16 @@ def _told(
 
 
 def _said(
-    summary: DataSetResult, judged: Judged, facts: dict[str, Any], detector: Detector
+    summary: DataSetResult, judged: Judged, facts: dict[str, Any], floors: Sequence[Detector]
 ) -> list[str]:
     """Say what was judged, in which body, and where thresholds came from."""
     from wholesight.datasets.finding import count
 
     name, subjects = summary.methods[0].name, {case.subject for case in judged.cases}
     made = "wholesight segment wrote them" if facts else "who made them is not recorded"
-    calibrated = detector.threshold and count(detector.threshold.subjects, "calibration subject")
+    first = floors[0].threshold
+    a_fold = " of each fold's own" if len(floors) > 1 else ""
+    calibrated = first and f"{count(first.subjects, 'calibration subject')}{a_fold}"
     return [
         f"{name}: maps, masks or both from files, judged as they are on "
         f"{count(len(judged.cases), 'case')} of {count(len(subjects), 'subject')} "
@@ -271,7 +276,8 @@ def _said(
         f"{_FLOOR}: mapped now, on the same cases, "
         + (f"with a threshold from {calibrated}." if calibrated else "without a threshold."),
         f"Both are judged in one body: {summary.facts['body']}.",
-        f"Which subjects trained {name} is not looked at here; they must not be among these.",
+        f"Which subjects trained {name} is not looked at here; no map may be by a model that has "
+        "seen its subject.",
     ]
 
 

@@ -1,4 +1,7 @@
-"""One cell of a benchmark: one method trained with one seed on one data set, and judged."""
+"""One cell of a benchmark: one method trained with one seed on one data set, and judged.
+
+With folds it is a model for each, and one judgement of all subjects, each by the model of its fold.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,8 +20,9 @@ import torch
 
 from wholesight.benchmark.judge import stored
 from wholesight.benchmark.judge.evaluate import Evaluation, Scored, evaluate
-from wholesight.benchmark.judge.predictions import Judged
+from wholesight.benchmark.judge.predictions import Judged, threshold_note
 from wholesight.benchmark.plan.contenders import Contender
+from wholesight.benchmark.plan.folds import Fold
 from wholesight.benchmark.plan.material import Material
 from wholesight.benchmark.plan.place import cell_folder, is_finished, unfinished, write_facts
 from wholesight.benchmark.plan.protocol import Protocol
@@ -32,6 +37,7 @@ from wholesight.training.fit import CHECKPOINT, fit
 from wholesight.training.record import software, training_data
 
 _MODEL: Final = "model"
+_FOLDS: Final = "fold-*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +83,11 @@ def cells_of(protocol: Protocol, out: Path) -> list[Cell]:
 def finish(cell: Cell) -> float | None:
     """Train, set the threshold, judge; the cell's folder appears when all of it is there.
 
-    A training that was interrupted goes on after its last full epoch, and a model that is there is
-    not trained again: either way with the weights of an uninterrupted run.
+    A training that was interrupted goes on after its last full epoch, and a model that is there,
+    of whichever fold, is not trained again: either way with the weights of an uninterrupted run.
 
     Returns the AUPRC over the set, None where there is none. Raises whatever goes wrong.
     """
-    _seed_everything(cell.seed)
     building = _begin(cell.folder)
     with warnings.catch_warnings(record=True) as noted:
         # Other kinds speak to programmers.
@@ -92,10 +97,14 @@ def finish(cell: Cell) -> float | None:
         clock = _clock(cell)
         started = clock()
         whole = not can_go_on(building)
-        trained = _train(cell, building / _MODEL)
+        folds = cell.material.folds
+        trained = [_train(cell, fold, model_folder(building, fold)) for fold in folds]
         training_s = round(clock() - started, 3) if whole else None
-        detector = _calibrate(cell, trained, building / _MODEL)
-        evaluation, case_s = _judge(cell, detector)
+        detectors = [
+            _calibrate(cell, fold, each, model_folder(building, fold))
+            for fold, each in zip(folds, trained, strict=True)
+        ]
+        evaluation, case_s = _judge(cell, detectors)
     stored.save(evaluation, building)
     seconds = {
         "of": "CPU time" if clock is time.process_time else "time passed",
@@ -103,15 +112,24 @@ def finish(cell: Cell) -> float | None:
         "case": round(case_s, 4),
     }
     notes = sorted({str(note.message) for note in noted})
-    write_facts(building, _facts(cell, detector) | {"seconds": seconds, "notes": notes})
+    write_facts(building, _facts(cell, detectors) | {"seconds": seconds, "notes": notes})
     _appear(building, cell.folder)
     return evaluation.deployable["set"]["average_precision"]
+
+
+def model_folder(folder: Path, fold: Fold) -> Path:
+    """Return where a cell keeps the model of a fold: model/fold-1, or model where there is one."""
+    return folder / _MODEL / fold.name
 
 
 def can_go_on(building: Path) -> bool:
     """Whether an unfinished cell holds a model, or the state of a training, to go on from."""
     model = building / _MODEL
-    return _is_trained(model) or (model / "training" / CHECKPOINT).is_file()
+    return any(_is_trained(each) or _is_begun(each) for each in (model, *model.glob(_FOLDS)))
+
+
+def _is_begun(model: Path) -> bool:
+    return (model / "training" / CHECKPOINT).is_file()
 
 
 def _is_trained(model: Path) -> bool:
@@ -137,19 +155,19 @@ def _begin(folder: Path) -> Path:
     return building
 
 
-def _facts(cell: Cell, detector: Detector) -> dict[str, Any]:
+def _facts(cell: Cell, detectors: Sequence[Detector]) -> dict[str, Any]:
     return {
         "data": cell.material.name,
         "method": cell.contender.name,
         "seed": cell.seed,
-        "digest": detector.digest,
-        "device": detector.device,
+        "digest": cell.material.by_fold(each.digest for each in detectors),
+        "device": detectors[0].device,
         **software(),
     }
 
 
 def _seed_everything(seed: int) -> None:
-    """Begin alike whatever the process did before: a cell may not depend on who finishes it."""
+    """Begin alike whatever the process did before: no model may depend on who trains it."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -162,47 +180,49 @@ def _clock(cell: Cell) -> Callable[[], float]:
     return time.process_time if cell.device == "cpu" else time.monotonic
 
 
-def _train(cell: Cell, model: Path) -> Detector:
+def _train(cell: Cell, fold: Fold, model: Path) -> Detector:
     """Train, or go on, or load what is trained; what is damaged is trained from the beginning."""
+    _seed_everything(cell.seed)
     try:
         if not _is_trained(model):
-            _fit(cell, model, resume=(model / "training" / CHECKPOINT).is_file())
+            _fit(cell, fold, model, resume=_is_begun(model))
         return Detector.load(model, device=cell.device, with_threshold=False)
     except ModelError:
         shutil.rmtree(model)
-        _fit(cell, model, resume=False)
+        _fit(cell, fold, model, resume=False)
         return Detector.load(model, device=cell.device)
 
 
-def _fit(cell: Cell, model: Path, *, resume: bool) -> None:
-    material = cell.material
+def _fit(cell: Cell, fold: Fold, model: Path, *, resume: bool) -> None:
+    served = training_data(cell.material.files_of(fold, "train"))
     fit(
         Recipe.from_dict(cell.contender.resolved, seed=cell.seed),
-        Scans(material.train),
+        Scans(fold.train),
         model,
         seed=cell.seed,
         device=cell.device,
         resume=resume,
-        record={
-            "data": {"layout": material.layout, **training_data(material.files["train"])},
-        },
+        record={"data": {"layout": cell.material.layout, **served}},
     )
 
 
-def _calibrate(cell: Cell, detector: Detector, folder: Path) -> Detector:
+def _calibrate(cell: Cell, fold: Fold, detector: Detector, folder: Path) -> Detector:
     """Set the threshold on calibration subjects; without any, the detector has none."""
-    cases = cell.material.calibration
+    cases = fold.calibration
     if not cases:
         return detector
-    detector.require_unseen(cell.material.files["calibration"])
+    detector.require_unseen(cell.material.files_of(fold, "calibration"))
     normals = zip((case.subject for case in cases), Scans(cases), strict=True)
     found = detector.calibrate(normals, Terms(rule=cell.rule, alpha=cell.alpha))
     found.save_calibration(folder)
     return found
 
 
-def _judge(cell: Cell, detector: Detector) -> tuple[Evaluation, float]:
-    """Judge every case; also the mean seconds from a case's file to its map."""
+def _judge(cell: Cell, detectors: Sequence[Detector]) -> tuple[Evaluation, float]:
+    """Judge every case by its fold's detector; also the mean seconds from a case's file to its map.
+
+    All cases are one set, so that every figure and interval is over all subjects.
+    """
     seconds: list[float] = []
     clock = _clock(cell)
 
@@ -214,11 +234,13 @@ def _judge(cell: Cell, detector: Detector) -> tuple[Evaluation, float]:
             yield case
 
     judged = Judged(cell.material.judged, BODIES[cell.body]())
-    note = detector.threshold.statement if detector.threshold else "none: no calibration subjects"
     evaluation = evaluate(
         cell.contender.name,
-        timed(judged.score_detector(detector), judged.cases),
-        threshold_note=note,
+        chain.from_iterable(
+            timed(judged.score_detector(detector, fold.judged), fold.judged)
+            for fold, detector in zip(cell.material.folds, detectors, strict=True)
+        ),
+        threshold_note=threshold_note(detectors, without="none: no calibration subjects"),
     )
     return evaluation, float(np.mean(seconds))
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wholesight.benchmark.cells.cell import Cell
-from wholesight.benchmark.cells.statements import statements
+from wholesight.benchmark.cells.cell import Cell, model_folder
+from wholesight.benchmark.cells.statements import span, statements
 from wholesight.benchmark.cells.workers import Failed
 from wholesight.benchmark.judge import stored
 from wholesight.benchmark.plan.contenders import Contender
@@ -25,9 +25,10 @@ from wholesight.benchmark.results import (
     Results,
     summarise,
 )
+from wholesight.datasets import Case
 from wholesight.errors import InputError
 
-_HISTORY = Path("model", "training", "history.csv")
+_HISTORY = Path("training", "history.csv")
 
 
 def collect(protocol: Protocol, cells: Sequence[Cell], failures: Mapping[str, Failed]) -> Results:
@@ -53,6 +54,7 @@ def _dataset(
         ],
         subset=material.subset,
         reference=protocol.suite.reference,
+        folds=len(material.folds),
         exclusions=material.excluded,
         design=material.design,
         facts=_counts(material),
@@ -75,7 +77,7 @@ def _method(
         trained=contender.trained,
         seeds=[cell.seed for cell in done],
         evaluations=[stored.load(cell.folder) for cell in done],
-        histories=[history(cell.folder / _HISTORY) for cell in done],
+        histories=[_first_history(cell) for cell in done],
         training_s=[each["training"] for each in seconds],
         case_s=[each["case"] for each in seconds],
         clocks=list(dict.fromkeys(each["of"] for each in seconds)),
@@ -97,8 +99,17 @@ def _with_shown_pictures(method: MethodResult) -> MethodResult:
     return replace(method, evaluations=kept)
 
 
-def history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a history.csv; none where nothing was trained. Raises InputError."""
+def _first_history(cell: Cell) -> list[dict[str, float]]:
+    """Return the history of the first fold's model: one curve a seed, as without folds."""
+    model = model_folder(cell.folder, cell.material.folds[0])
+    return history(model / _HISTORY, cell=cell.folder)
+
+
+def history(path: Path, *, cell: Path) -> list[dict[str, float]]:
+    """Return the rows of a history.csv; none where nothing was trained.
+
+    cell : the folder without which it would be trained again. Raises InputError.
+    """
     if not path.is_file():
         return []
     try:
@@ -112,7 +123,7 @@ def history(path: Path) -> list[dict[str, float]]:
             raise ValueError("a row without its epoch")
     except (OSError, ValueError, TypeError, csv.Error) as fault:
         raise InputError(
-            f"{path}: cannot be read ({fault}). Remove the folder {path.parents[2]} and run the "
+            f"{path}: cannot be read ({fault}). Remove the folder {cell} and run the "
             "same command with --resume: it is trained again.",
             code="E_EVALUATION",
         ) from fault
@@ -120,16 +131,19 @@ def history(path: Path) -> list[dict[str, float]]:
 
 
 def _counts(material: Material) -> dict[str, str]:
-    parts = {
-        "trained on": material.train,
-        "thresholds from": material.calibration,
-        "judged": material.judged,
+    folds, each = material.folds, " in each fold" * (len(material.folds) > 1)
+    return {
+        "subset": material.subset,
+        "trained on": _counted([fold.train for fold in folds]) + each,
+        "thresholds from": _counted([fold.calibration for fold in folds]) + each,
+        "judged": _counted([material.judged]),
+        "layout": material.layout,
     }
-    told = {
-        name: f"{len({case.subject for case in cases})} subjects, {len(cases)} scans"
-        for name, cases in parts.items()
-    }
-    return {"subset": material.subset, **told, "layout": material.layout}
+
+
+def _counted(folds: Sequence[Sequence[Case]]) -> str:
+    subjects = span([len({case.subject for case in cases}) for cases in folds])
+    return f"{subjects} subjects, {span([len(cases) for cases in folds])} scans"
 
 
 def _facts(

@@ -48,7 +48,7 @@ class Judged:
             raise InputError(
                 f"{len(unmarked)} of {len(cases)} cases have no mask to judge by, the first is "
                 f"{unmarked[0]}. Add masks (all zero for a normal case), or choose another "
-                "--subset.",
+                "--subset; with folds, everybody is judged.",
                 code="E_NO_TRUTH",
             )
         self.body = body
@@ -74,9 +74,15 @@ class Judged:
             mask = mask_path and _on_grid(read_mask(mask_path), mask_path, case, scan)
             yield self._scored(case, scan, anomaly, mask)
 
-    def score_detector(self, detector: Detector) -> Iterator[Scored]:
-        """Yield each case as the detector maps it now; no mask while it has no threshold."""
-        for case in self.cases:
+    def score_detector(
+        self, detector: Detector, fold: Iterable[Case] | None = None
+    ) -> Iterator[Scored]:
+        """Yield each case as the detector maps it now; no mask while it has no threshold.
+
+        fold : the cases that are this detector's to map; None for all.
+        """
+        names = {case.id for case in (self.cases if fold is None else fold)}
+        for case in (case for case in self.cases if case.id in names):
             scan = case.read()
             if detector.threshold is None:
                 yield self._scored(case, scan, detector.map(scan.image, scan.inside).voxels, None)
@@ -144,6 +150,18 @@ def floor(
             Terms(rule="percentile", alpha=terms.alpha),
             doubts=(f"The percentile stands in: {reason}.",),
         )
+
+
+def threshold_note(detectors: Sequence[Detector], *, without: str) -> str:
+    """Say how the thresholds of a method were set: of each fold's detector its own.
+
+    without : what to say where there is none.
+    """
+    first = detectors[0].threshold
+    if first is None:
+        return without
+    of_many = f"one a fold, {len(detectors)} in all; that of the first: "
+    return of_many * (len(detectors) > 1) + first.statement
 
 
 def _on_grid(volume: Volume, path: Path, case: Case, scan: Scan) -> np.ndarray:

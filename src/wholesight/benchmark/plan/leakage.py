@@ -1,4 +1,7 @@
-"""Nobody is judged who has served: refused by subject and by image, within and across data sets."""
+"""Nobody is judged who has served: refused by subject and by image, within and across data sets.
+
+With folds that holds of each fold: who is judged by one model may well train another.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from wholesight.benchmark.plan.folds import Fold
 from wholesight.benchmark.plan.material import Material
 from wholesight.datasets.finding import count, some
 from wholesight.errors import InputError
@@ -34,17 +38,19 @@ def require_no_leak(materials: Sequence[Material]) -> None:
     A method that has seen a head judges it too well; a threshold set on it is too lenient. Masks
     are not compared: those without a lesion are alike in many subjects.
 
-    Raises InputError, E_LEAK.
+    All data sets have as many folds as the suite has. Raises InputError, E_LEAK.
     """
-    files = {part: list(_images(materials, part)) for part in _TOLD}
-    for one, other in _APART:
-        _refuse("file", files[one], files[other], one, other)
-        _refuse("subject", files[one], files[other], one, other)
+    for folds in zip(*(each.folds for each in materials), strict=True):
+        files = {part: list(_images(materials, folds, part)) for part in _TOLD}
+        where = f"{folds[0].name}: " if folds[0].name else ""
+        for one, other in _APART:
+            _refuse("file", files[one], files[other], one, other, where)
+            _refuse("subject", files[one], files[other], one, other, where)
 
 
-def _images(materials: Sequence[Material], part: str) -> Iterator[_File]:
-    for material in materials:
-        for subject, shas in material.files[part].items():
+def _images(materials: Sequence[Material], folds: Sequence[Fold], part: str) -> Iterator[_File]:
+    for material, fold in zip(materials, folds, strict=True):
+        for subject, shas in material.files_of(fold, part).items():
             for name, sha in shas.items():
                 if name.endswith(VOXELS):
                     case = name.removesuffix(VOXELS)
@@ -52,7 +58,7 @@ def _images(materials: Sequence[Material], part: str) -> Iterator[_File]:
 
 
 def _refuse(
-    what: str, ones: Sequence[_File], others: Sequence[_File], one: str, other: str
+    what: str, ones: Sequence[_File], others: Sequence[_File], one: str, other: str, where: str
 ) -> None:
     by_key: dict[str, list[_File]] = defaultdict(list)
     for file in ones:
@@ -68,7 +74,10 @@ def _refuse(
             for a, b in met
         )
         told = f"{count(len(met), 'image')} with the same content: {some(pairs, most=3)}"
-        remedy = "Take one of each pair out of the data, or put both into one part of the split."
+        remedy = (
+            "Take one of each pair out of the data, or put both into one part of the split; with "
+            "folds, under one subject's name."
+        )
     else:
         names = {b.subject: f"{b.subject} ({a.where}, {b.where})" for a, b in met}
         told = f"{count(len(names), 'subject')}: {some(names.values(), most=3)}"
@@ -77,7 +86,8 @@ def _refuse(
             "are not the same person need different names."
         )
     raise InputError(
-        f"What is {_TOLD[one]} and what is {_TOLD[other]} share {told}. {remedy}", code="E_LEAK"
+        f"{where}What is {_TOLD[one]} and what is {_TOLD[other]} share {told}. {remedy}",
+        code="E_LEAK",
     )
 
 

@@ -6,16 +6,15 @@ All of it is decided before anything is trained, from the files, the split and t
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from wholesight.benchmark.judge.predictions import Judged
-from wholesight.benchmark.plan.suite import Split, Suite
+from wholesight.benchmark.plan.folds import Fold, judged_in, parts_of
+from wholesight.benchmark.plan.suite import Suite
 from wholesight.datasets import Case, DataSet, open_dataset
-from wholesight.datasets.finding import count
 from wholesight.datasets.scans import file_hashes
 from wholesight.errors import InputError, UsageError
 from wholesight.prep.body import BODIES
@@ -34,10 +33,9 @@ class Material:
     Attributes
     ----------
     name : of its folder in the results. layout : how it lies on disk. subset : who is judged.
-    train, calibration, judged : the cases; calibration may be empty, and then nothing has a
-        threshold.
-    files : of each of the three the files' hashes, {part: {subject: {"case/role": sha256}}}, and
-        as role `voxels` that of the image's values.
+    folds : who serves for what; one, unless the suite has folds.
+    files : of each part, over all folds, the files' hashes, {part: {subject: {"case/role":
+        sha256}}}, and as role `voxels` that of the image's values.
     excluded : (case, reason) of cases of the subset that are not judged.
     design : {case: {"volume_ml", "contrast"}} where lesions were made to measure, else None.
     """
@@ -45,20 +43,36 @@ class Material:
     name: str
     layout: str
     subset: str
-    train: tuple[Case, ...]
-    calibration: tuple[Case, ...]
-    judged: tuple[Case, ...]
+    folds: tuple[Fold, ...]
     files: Mapping[str, Hashes]
     excluded: tuple[tuple[str, str], ...]
     design: dict[str, dict[str, float]] | None
 
+    @property
+    def judged(self) -> tuple[Case, ...]:
+        """The judged cases of all folds, in the order in which they are judged."""
+        return judged_in(self.folds)
+
+    def files_of(self, fold: Fold, part: str) -> Hashes:
+        """Return the hashes of what serves for one thing in one fold."""
+        subjects = dict.fromkeys(case.subject for case in fold.parts[part])
+        return {subject: self.files[part][subject] for subject in subjects}
+
+    def by_fold(self, told: Iterable[Any]) -> Any:
+        """Return plain data that is told of each fold under its name; of one fold alone, itself."""
+        named = {fold.name: each for fold, each in zip(self.folds, told, strict=True)}
+        return named.get("", named)
+
     def to_json(self) -> dict[str, Any]:
         """Return what the protocol says of it: names and hashes, no paths."""
-        parts = {"train": self.train, "calibration": self.calibration, "judged": self.judged}
+        subjects = [
+            {part: sorted({c.subject for c in cases}) for part, cases in fold.parts.items()}
+            for fold in self.folds
+        ]
         return {
             "layout": self.layout,
             "subset": self.subset,
-            "subjects": {part: sorted({c.subject for c in cases}) for part, cases in parts.items()},
+            "subjects": self.by_fold(subjects),
             "excluded": [list(pair) for pair in self.excluded],
             "files": {part: dict(sorted(hashes.items())) for part, hashes in self.files.items()},
         }
@@ -98,80 +112,51 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-class Parts(NamedTuple):
-    """Who serves for what in one data set. subset : the name of the part that is judged."""
-
-    subset: str
-    calibration: tuple[Case, ...]
-    judged: tuple[Case, ...]
-    train: tuple[Case, ...]
-
-
-def parts_of(found: DataSet, suite: Suite | None, *, subset: str | None = None) -> Parts:
-    """Say who does what, as a suite has it; without one, as the data's own split has it.
-
-    subset : validation or test; None takes test where there is one, else validation. Train and
-    calibration may be empty. Raises InputError when nobody is left to be judged.
-    """
-    if suite and suite.split:
-        found = dealt(found, suite.split, needs=suite.needs)
-    there = {case.split for case in found.cases}
-    judged = subset or next((part for part in ("test", "validation") if part in there), "test")
-    found.subset(judged)
-    slices = (suite.slices[0], suite.slices[1]) if suite and suite.slices else None
-
-    def part(name: str) -> tuple[Case, ...]:
-        return tuple(replace(case, slices=slices) for case in found.cases if case.split == name)
-
-    return Parts(judged, part("calibration"), part(judged), part("train"))
-
-
 def _gather(found: DataSet, name: str, suite: Suite) -> Material:
-    subset, calibration, judged_cases, train = parts_of(found, suite, subset=suite.subset)
-    if not train:
+    parts = parts_of(found, suite, subset=suite.subset)
+    if not parts.folds[0].train:
         found.subset("train")
     least = suite.exclude.min_lesion_share
-    judged = Judged(judged_cases, BODIES[suite.body](), min_lesion_share=least)
-    kept = tuple(judged.cases)
+    judged = Judged(parts.judged, BODIES[suite.body](), min_lesion_share=least)
+    folds = tuple(fold.judging(judged.cases) for fold in parts.folds)
+    _require_somebody_judged(found.root, folds)
     return Material(
         name=name,
         layout=found.layout,
-        subset=subset,
-        train=train,
-        calibration=calibration,
-        judged=kept,
-        files={
-            # A file that cannot be read would fail every cell, hours later.
-            "train": file_hashes(train),
-            "calibration": file_hashes(calibration),
-            "judged": file_hashes(kept),
-        },
+        subset=parts.subset,
+        folds=folds,
+        files=_files(folds),
         excluded=tuple(judged.excluded),
-        design=_design(found.root, kept),
+        design=_design(found.root, judged.cases),
     )
 
 
-def dealt(found: DataSet, split: Split, *, needs: str = "") -> DataSet:
-    """Deal the subjects out: sorted by name, in an order drawn by the seed, whatever their split.
+def _require_somebody_judged(root: Path, folds: Sequence[Fold]) -> None:
+    """Refuse to train a model that would judge nobody."""
+    for fold in folds:
+        if not fold.judged:
+            raise InputError(
+                f"{root}: every case of {fold.name} has less lesion than "
+                "exclude.min_lesion_share, so its model would judge nobody. Lower "
+                "folds.number or min_lesion_share, or take another folds.seed.",
+                code="E_NO_CASES",
+            )
 
-    Raises InputError when there are too few.
+
+def _files(folds: Sequence[Fold]) -> Mapping[str, Hashes]:
+    """Hash every file, once however many folds it serves in.
+
+    Now, for a file that cannot be read would fail every cell, hours later.
     """
-    sizes = {"train": split.train, "calibration": split.calibration, "test": split.test}
-    subjects = sorted({case.subject for case in found.cases})
-    if len(subjects) < sum(sizes.values()):
-        told = ", ".join(f"{size} for {part}" for part, size in sizes.items())
-        raise InputError(
-            f"{found.root}: {count(len(subjects), 'subject')}, and the suite's split needs "
-            f"{sum(sizes.values())} ({told}). {needs}".rstrip(),
-            code="E_NO_CASES",
-        )
-    # random() alone gives the same numbers in every version of Python; shuffle() need not.
-    draw = random.Random(split.seed)
-    drawn = [subject for _, subject in sorted((draw.random(), name) for name in subjects)]
-    parts = [part for part, size in sizes.items() for _ in range(size)]
-    part_of = dict(zip(drawn, parts, strict=False))
-    cases = tuple(replace(case, split=part_of.get(case.subject)) for case in found.cases)
-    return replace(found, cases=cases)
+    of_case: dict[str, Mapping[str, str]] = {}
+    files: dict[str, dict[str, dict[str, str]]] = {part: {} for part in folds[0].parts}
+    for fold in folds:
+        for part, cases in fold.parts.items():
+            for case in cases:
+                if case.id not in of_case:
+                    of_case[case.id] = file_hashes((case,))[case.subject]
+                files[part].setdefault(case.subject, {}).update(of_case[case.id])
+    return files
 
 
 def _design(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, float]] | None:

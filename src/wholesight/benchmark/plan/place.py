@@ -3,6 +3,7 @@
     DIR/protocol.json                                  what is done; written before anything is
         cells/<data set>/<method>/seed-<n>/            finished or absent
             model/  evaluation.json  arrays.npz  cell.json (written last, with their hashes)
+            model/fold-<n>/                            in place of one model, where there are folds
         failures.tsv  failures/<cell>.txt              what failed, and its traceback
         data/                                          what the suite made itself
 
@@ -46,7 +47,7 @@ def unfinished(folder: Path) -> Path:
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write what is known of a cell, with the hash of every file beside it. Raises OutputError.
 
-    The model is left out: the report does not need it, and it may be removed to save room.
+    Models are left out: the report does not need them, and they may be removed to save room.
     """
     beside = sorted(path for path in folder.iterdir() if path.is_file())
     write_json(folder / FACTS, {**facts, "files": {path.name: sha256(path) for path in beside}})

@@ -93,12 +93,13 @@ def draw_up(
 def _require_calibration_subjects(suite: Suite, materials: Sequence[Material]) -> None:
     """Refuse a rule that cannot keep its promise before days of training, not after them."""
     for material in materials:
-        subjects = {case.subject for case in material.calibration}
-        if subjects:
-            try:
-                require_subjects(len(subjects), Terms(rule=suite.rule, alpha=suite.alpha))
-            except UsageError as fault:
-                raise UsageError(f"suite {suite.name}, {material.name}: {fault}") from fault
+        for fold in material.folds:
+            subjects = {case.subject for case in fold.calibration}
+            if subjects:
+                try:
+                    require_subjects(len(subjects), Terms(rule=suite.rule, alpha=suite.alpha))
+                except UsageError as fault:
+                    raise UsageError(f"suite {suite.name}, {material.name}: {fault}") from fault
 
 
 def write_protocol(protocol: Protocol, out: Path) -> None:

@@ -51,6 +51,18 @@ class Split(_Part):
     seed: int = Field(default=0, ge=0)
 
 
+class Folds(_Part):
+    """Cross-validation by subject: everybody is judged once, by a model that has not seen them.
+
+    number : of folds, dealt out by the seed to nearly equal size, whatever the data's own split.
+    calibration : so many of a fold's other subjects set the threshold; the rest train.
+    """
+
+    number: int = Field(ge=2)
+    calibration: int = Field(ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
 class Exclude(_Part):
     """Judged cases that are left out, all decided before training, whatever any method says.
 
@@ -88,6 +100,7 @@ class Suite(_Part):
         data set has it, else validation.
     modality : the image of each case, where a data set has several.
     split : own split of the data, or None for the data's own.
+    folds : cross-validation in place of a split, or None.
     slices : the first and last axial slice that belong to the study, counted from 0 in the file.
     data : data that the suite makes itself, or None.
     needs : which data to get and how they must lie, said where none are given.
@@ -106,6 +119,7 @@ class Suite(_Part):
     subset: Literal["validation", "test"] | None = None
     modality: str | None = None
     split: Split | None = None
+    folds: Folds | None = None
     slices: list[int] | None = None
     data: Stress | None = None
     needs: str = ""
@@ -150,7 +164,23 @@ class Suite(_Part):
             raise ValueError(f"reference: no method is called '{self.reference}'. {_legal(names)}")
         if self.split and self.subset == "validation":
             raise ValueError("subset: a suite with a split of its own judges on test")
+        if self.folds and self.split:
+            raise ValueError("folds: they deal out all subjects, as split does; leave out one")
+        if self.folds and self.subset:
+            raise ValueError("subset: a suite with folds judges all subjects; leave it out")
         return self
+
+    def require_subset(self, asked: str | None) -> None:
+        """Refuse a --subset that the suite does not judge on. Raises UsageError."""
+        if self.split and asked == "validation":
+            raise UsageError(
+                f"--subset {asked}: suite {self.name} splits the data itself, and judges on test."
+            )
+        if self.folds and asked:
+            raise UsageError(
+                f"--subset {asked}: suite {self.name} judges all subjects, in "
+                f"{self.folds.number} folds. Leave out --subset."
+            )
 
 
 # Which part a key belongs to, to say what is legal beside it.
@@ -158,6 +188,7 @@ _PARTS: Final[dict[str, type[_Part]]] = {
     "methods": Entry,
     "exclude": Exclude,
     "split": Split,
+    "folds": Folds,
     "data": Stress,
 }
 
