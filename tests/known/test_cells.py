@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,17 @@ from wholesight.benchmark.cells.cell import Cell, can_go_on, cells_of, finish
 from wholesight.benchmark.cells.collect import collect, history
 from wholesight.benchmark.cells.progress import CellProgress
 from wholesight.benchmark.cells.workers import Done, Failed
+from wholesight.benchmark.judge import stored
+from wholesight.benchmark.judge.evaluate import Row, evaluate
+from wholesight.benchmark.judge.predictions import Judged
 from wholesight.benchmark.plan.place import is_finished, unfinished
 from wholesight.benchmark.plan.protocol import Protocol, draw_up
-from wholesight.benchmark.plan.suite import load_suite
+from wholesight.benchmark.plan.suite import Folds, load_suite
 from wholesight.benchmark.report.lineup import middle_place
+from wholesight.benchmark.report.write import to_html
+from wholesight.detector import Detector
 from wholesight.errors import InputError, Interrupted
+from wholesight.prep.body import BODIES
 from wholesight.recipe import Recipe
 from wholesight.training.module import DivergedError
 
@@ -170,6 +177,116 @@ def test_a_damaged_state_is_trained_from_the_beginning(small, tmp_path):
     assert digest_of(small) == digest_of(whole)
 
 
+@pytest.fixture
+def folded(small, protocol, tmp_path) -> Cell:
+    """The small cell in three folds of five subjects, each with a model of its own."""
+    suite = protocol.suite.model_copy(update={"folds": Folds(number=3, calibration=1)})
+    in_folds = draw_up(suite, [tmp_path / "set"], device="cpu")
+    return replace(small, material=in_folds.materials[0])
+
+
+def rows_of(cell: Cell) -> tuple[Row, ...]:
+    return stored.load(cell.folder).rows
+
+
+@pytest.mark.slow
+def test_everybody_is_judged_once_by_a_model_that_has_not_seen_them(folded):
+    finish(folded)
+    assert sorted(row["subject"] for row in rows_of(folded)) == [*"abcde"]
+    assert [row["case"] for row in rows_of(folded)] == [each.id for each in folded.material.judged]
+    digests = digest_of(folded)
+    assert len(set(digests.values())) == 3
+    detectors = []
+    for fold in folded.material.folds:
+        model = folded.folder / "model" / fold.name
+        detector = Detector.load(model)
+        assert detector.digest == digests[fold.name]
+        assert detector.threshold is not None
+        calibration = {case.subject for case in fold.calibration}
+        served = {*detector.record["data"]["subjects"]} | calibration
+        assert served == {*"abcde"} - {case.subject for case in fold.judged}
+        detectors.append(detector)
+    # The maps and masks of a subject are those of its own fold's model.
+    judged = Judged(folded.material.judged, BODIES["nonzero"]())
+    for fold, detector in zip(folded.material.folds, detectors, strict=True):
+        alone = evaluate("alone", judged.score_detector(detector, fold.judged), threshold_note="")
+        own = {row["case"]: row for row in rows_of(folded)}
+        for row in alone.rows:
+            assert own[row["case"]]["flagged_voxels"] == row["flagged_voxels"]
+            assert own[row["case"]]["auroc"] == row["auroc"]
+
+
+@pytest.mark.slow
+def test_a_cell_in_folds_goes_on_fold_by_fold(folded, tmp_path, monkeypatch):
+    """Stopped in the second fold: the first is not trained again, and the second goes on."""
+    whole = replace(folded, folder=tmp_path / "whole")
+    figure = finish(whole)
+    train, stop, asked = cells.fit, CtrlC(1), []
+
+    def stopped(recipe, scans, out, **told):
+        return train(recipe, scans, out, **told, callbacks=[stop] * (out.name == "fold-2"))
+
+    def watched(recipe, scans, out, **told):
+        asked.append((out.name, told["resume"]))
+        return train(recipe, scans, out, **told)
+
+    monkeypatch.setattr(cells, "fit", stopped)
+    with pytest.raises(Interrupted):
+        finish(folded)
+    assert can_go_on(unfinished(folded.folder))
+    monkeypatch.setattr(cells, "fit", watched)
+    assert finish(folded) == figure
+    assert asked == [("fold-2", True), ("fold-3", False)]
+    assert digest_of(folded) == digest_of(whole)
+    assert rows_of(folded) == rows_of(whole)
+
+
+@pytest.mark.slow
+def test_a_fold_whose_model_is_damaged_is_trained_again_alone(folded, tmp_path, monkeypatch):
+    whole = replace(folded, folder=tmp_path / "whole")
+    finish(whole)
+    shutil.copytree(whole.folder, folded.folder)
+    (folded.folder / "evaluation.json").write_text("{}")
+    (folded.folder / "model" / "fold-3" / "weights.safetensors").write_bytes(b"half")
+    train, asked = cells.fit, []
+    monkeypatch.setattr(cells, "fit", lambda *a, **k: asked.append(a[2].name) or train(*a, **k))
+    finish(folded)
+    assert asked == ["fold-3"]
+    assert digest_of(folded) == digest_of(whole)
+    assert rows_of(folded) == rows_of(whole)
+
+
+@pytest.mark.slow
+def test_a_report_of_folds_says_so(folded, protocol, tmp_path):
+    suite = protocol.suite.model_copy(update={"folds": Folds(number=3, calibration=1)})
+    told = replace(protocol, suite=suite, materials=(folded.material,))
+    quick = replace(protocol.contenders[1], resolved=folded.contender.resolved, trained=True)
+    told = replace(told, contenders=(protocol.contenders[0], quick))
+    every = cells_of(told, tmp_path / "out")
+    for each in every:
+        finish(each)
+    results = collect(told, every, {})
+    (dataset,) = results.datasets
+    assert (dataset.folds, dataset.subset) == (3, "all subjects in 3 folds")
+    assert dataset.facts["trained on"] == "2 to 3 subjects, 2 to 3 scans in each fold"
+    assert dataset.facts["judged"] == "5 subjects, 5 scans"
+    first = every[1].folder / "model" / "fold-1" / "training" / "history.csv"
+    assert dataset.methods[1].histories == [history(first, cell=every[1].folder)]
+    assert dataset.methods[1].histories[0]
+    page = " ".join(to_html(results).split())
+    for words in (
+        "were judged in 3 folds, each by a model that has not seen it",
+        "for 3 models, one a fold",
+        "a thin line a seed, of the first of 3 folds",
+        "One a fold, 3 in all; that of the first: percentile",
+        "5 subjects were judged in 3 folds of 1 to 2, dealt out with seed 0",
+    ):
+        assert words in page
+    first.write_text("epoch,loss\n1,x\n")
+    with pytest.raises(InputError, match=r"Remove the folder .*/floor-raw/seed-0 and run"):
+        collect(told, every, {})
+
+
 class CtrlC(pl.Callback):
     """Presses Ctrl-C in the middle of an epoch."""
 
@@ -211,14 +328,14 @@ def test_a_damaged_history_is_named(tmp_path, text):
     with pytest.raises(
         InputError, match=r"history\.csv: cannot be read .*Remove the folder .*seed-1 "
     ):
-        history(path)
+        history(path, cell=tmp_path / "seed-1")
 
 
 def test_history_of_a_term_that_starts_later(tmp_path):
     (tmp_path / "history.csv").write_text("epoch,loss,kl\n1,3.0,\n2,2.0,1.0\n")
     rows = [{"epoch": 1.0, "loss": 3.0}, {"epoch": 2.0, "loss": 2.0, "kl": 1.0}]
-    assert history(tmp_path / "history.csv") == rows
-    assert history(Path("not-there.csv")) == []
+    assert history(tmp_path / "history.csv", cell=tmp_path) == rows
+    assert history(Path("not-there.csv"), cell=tmp_path) == []
 
 
 @pytest.fixture

@@ -101,12 +101,18 @@ def support(dataset: DataSetResult) -> list[Words]:
     words = [
         Words(
             f"{count(counts['cases'], 'case')} of {count(counts['subjects'], 'subject')} "
-            f"{'was' if counts['cases'] == 1 else 'were'} judged. "
+            f"{'was' if counts['cases'] == 1 else 'were'} judged{_in_folds(dataset)}. "
         ),
         Words(leading.name, True),
         Words(f" ranks pixels with an AUPRC of {_sure(leading)}{chance}. "),
     ]
     return words + _threshold(leading) + _untrained(dataset, leading) + _lost(dataset)
+
+
+def _in_folds(dataset: DataSetResult) -> str:
+    if dataset.folds == 1:
+        return ""
+    return f" in {dataset.folds} folds, each by a model that has not seen it"
 
 
 def _alone(method: MethodResult) -> list[Words]:

@@ -12,7 +12,8 @@ from wholesight.benchmark.results import DataSetResult, MethodResult, Results
 class About(NamedTuple):
     """A method in words.
 
-    seeds : those with figures. training_s, case_s : means, None where unknown. clock : what these
+    seeds : those with figures. folds : models that a seed trains on a data set. training_s, case_s
+    : means, None where unknown, the first of all folds together. clock : what these
     seconds are, empty where unknown. notes : warnings of all data sets and seeds, each once.
     """
 
@@ -21,6 +22,7 @@ class About(NamedTuple):
     citation: str
     trained: bool
     seeds: list[int]
+    folds: int
     training_s: float | None
     case_s: float | None
     clock: str
@@ -40,7 +42,8 @@ def roster(results: Results) -> list[About]:
     for dataset in results.datasets:
         for method in dataset.methods:
             found.setdefault(method.name, []).append(method)
-    return [_about(everywhere) for everywhere in found.values()]
+    folds = max((dataset.folds for dataset in results.datasets), default=1)
+    return [_about(everywhere, folds) for everywhere in found.values()]
 
 
 def thresholds(dataset: DataSetResult) -> list[Set]:
@@ -54,7 +57,7 @@ def thresholds(dataset: DataSetResult) -> list[Set]:
     return [Set(note, names) for note, names in groups.items()]
 
 
-def _about(everywhere: list[MethodResult]) -> About:
+def _about(everywhere: list[MethodResult], folds: int) -> About:
     first = everywhere[0]
     return About(
         name=first.name,
@@ -62,6 +65,7 @@ def _about(everywhere: list[MethodResult]) -> About:
         citation=first.citation,
         trained=first.trained,
         seeds=sorted({seed for method in everywhere for seed in method.seeds}),
+        folds=folds,
         training_s=mean_known([s for method in everywhere for s in method.training_s]),
         case_s=mean_known([s for method in everywhere for s in method.case_s]),
         clock=listed(list(dict.fromkeys(c for method in everywhere for c in method.clocks))),
