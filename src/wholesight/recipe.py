@@ -29,6 +29,7 @@ from wholesight.nn import CODERS
 from wholesight.nn.coder import Coder
 from wholesight.nn.noise import NOISES, Noise
 from wholesight.objective.constraints import CONSTRAINTS, Constraint
+from wholesight.objective.contrast import CONTRASTS, Contrast
 from wholesight.objective.penalties import PENALTIES, Penalty
 from wholesight.prep.body import BODIES, Body
 from wholesight.prep.chain import Prep
@@ -41,6 +42,7 @@ REGISTRIES: Final[dict[type, dict[str, Any]]] = {
     Body: BODIES,
     Coder: CODERS,
     Constraint: CONSTRAINTS,
+    Contrast: CONTRASTS,
     Intensity: INTENSITIES,
     Method: METHODS,
     Noise: NOISES,

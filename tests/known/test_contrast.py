@@ -10,7 +10,7 @@ from wholesight.methods.made_up import MadeUp, MadeUpLesions
 from wholesight.nn.pyramid import Pyramid
 from wholesight.nn.vae import VAE
 from wholesight.objective.constraints import Evenness
-from wholesight.objective.contrast import Contrast
+from wholesight.objective.contrast import CONTRASTS, MarginContrast, OverlapContrast
 from wholesight.objective.penalties import LogBarrier
 from wholesight.objective.term import Term
 
@@ -24,17 +24,113 @@ def two_halves(inside: float, outside: float) -> tuple[torch.Tensor, torch.Tenso
     return attention, lesion, ~lesion
 
 
+def margin_of(attention: torch.Tensor, lesion: torch.Tensor, **options: float) -> torch.Tensor:
+    """Return g of the margin where all of the slice is body."""
+    return MarginContrast(**options).violation(attention, lesion.float(), torch.ones_like(lesion))
+
+
+def shares() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Attention, the lesion's share, and the body: `two_halves` as a contrast takes them."""
+    attention, lesion, _ = two_halves(0.0, 0.0)
+    return attention, lesion.float(), torch.ones_like(lesion)
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_its_gradient_raises_the_lesion_and_lowers_the_rest(name):
+    contrast = CONTRASTS[name]()
+    attention, lesion, inside = shares()
+    attention.requires_grad_()
+    shown = attention.sigmoid() if contrast.squashed else attention
+    contrast.violation(shown, lesion, inside).sum().backward()
+    assert attention.grad is not None
+    assert (attention.grad[lesion == 1] < 0).all()
+    assert (attention.grad[lesion == 0] > 0).all()
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_what_stands_out_keeps_it_and_what_does_not_breaks_it(name):
+    contrast = CONTRASTS[name]()
+    _, lesion, inside = shares()
+
+    def violation(attention: torch.Tensor) -> torch.Tensor:
+        return contrast.violation(
+            attention.sigmoid() if contrast.squashed else attention, lesion, inside
+        )
+
+    assert (violation(40 * lesion - 20) < 0).all()
+    assert (violation(torch.zeros_like(lesion)) > 0).all()
+    assert (violation(20 - 40 * lesion) > violation(torch.zeros_like(lesion))).all()
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_without_a_lesion_there_is_nothing_to_stand_out(name):
+    attention, lesion, inside = shares()
+    assert CONTRASTS[name]().violation(attention, 0 * lesion, inside).shape == (0,)
+    assert CONTRASTS[name]().violation(attention, lesion, inside & (lesion == 0)).shape == (0,)
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_attention_beside_the_body_counts_for_nothing(name):
+    torch.manual_seed(0)
+    contrast = CONTRASTS[name]()
+    attention, lesion, inside = shares()
+    inside[:, 0] = False
+    attention = torch.rand_like(attention)
+    before = contrast.violation(attention, lesion, inside)
+    attention[:, 0] = 1 - attention[:, 0]
+    assert torch.equal(before, contrast.violation(attention, lesion, inside))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("margin", {"margin": 0.0}),
+        ("margin", {"softness": 0.0}),
+        ("margin", {"margin": float("nan")}),
+        ("overlap", {"p": 0.0}),
+        ("overlap", {"p": 1.0}),
+    ],
+)
+def test_what_cannot_be_is_refused(name, options):
+    with pytest.raises(ValueError, match="legal is"):
+        CONTRASTS[name](**options)
+
+
+# ---------------------------------------------------------------- overlap
+
+
+def test_overlap_is_that_of_the_soft_dice():
+    attention, lesion, inside = shares()
+    attention = torch.where(lesion == 1, 0.5, 0.25)
+    [found] = OverlapContrast(p=0.3).violation(attention, lesion, inside)
+    # 12 pixels of lesion, 36 of the rest; the ones are those of `soft_dice`.
+    overlap = (2 * 12 * 0.5 + 1) / (12 * 0.25 + 36 * 0.0625 + 12 + 1)
+    assert found.item() == pytest.approx(1 - overlap - 0.3, abs=1e-6)
+
+
+def test_even_attention_overlaps_by_at_most_the_root_of_the_lesions_share():
+    _, lesion, inside = shares()
+    grey = torch.linspace(0, 1, 201)
+    found = [OverlapContrast(p=0.3).violation(a + 0 * lesion, lesion, inside) for a in grey]
+    best = 1 - 0.3 - torch.stack(found).min()
+    assert best.item() == pytest.approx((12 / 48) ** 0.5, abs=0.03)
+
+
+# ---------------------------------------------------------------- margin
+
+
 @pytest.mark.parametrize(("inside", "g"), [(0.0, 1.0), (5.0, 0.0), (10.0, -1.0), (-5.0, 2.0)])
 def test_of_even_halves_it_is_their_difference_in_margins(inside, g):
-    [found] = Contrast(margin=5.0, softness=1.5).violation(*two_halves(inside, 0.0))
+    attention, lesion, _ = two_halves(inside, 0.0)
+    [found] = margin_of(attention, lesion, margin=5.0, softness=1.5)
     assert found.item() == pytest.approx(g, abs=1e-5)
 
 
 def test_the_same_everywhere_changes_nothing():
     torch.manual_seed(0)
-    attention, lesion, normal = two_halves(0.0, 0.0)
+    attention, lesion, _ = two_halves(0.0, 0.0)
     attention = torch.randn_like(attention)
-    before, after = (Contrast().violation(attention + by, lesion, normal) for by in (0.0, 7.0))
+    before, after = (margin_of(attention + by, lesion) for by in (0.0, 7.0))
     torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
 
 
@@ -42,7 +138,7 @@ def test_hard_it_compares_the_lowest_in_the_lesion_with_the_highest_anywhere_els
     torch.manual_seed(0)
     _, lesion, normal = two_halves(0.0, 0.0)
     attention = torch.randn(2, 4, 6)
-    [found] = Contrast(margin=2.0, softness=1e-3).violation(attention, lesion, normal)
+    [found] = margin_of(attention, lesion, margin=2.0, softness=1e-3)
     expected = 1 - (attention[lesion].min() - attention[normal].max()) / 2.0
     assert found.item() == pytest.approx(expected.item(), abs=0.01)
 
@@ -51,38 +147,25 @@ def test_soft_it_compares_means():
     torch.manual_seed(0)
     _, lesion, normal = two_halves(0.0, 0.0)
     attention = torch.randn(2, 4, 6)
-    [found] = Contrast(margin=2.0, softness=1e3).violation(attention, lesion, normal)
+    [found] = margin_of(attention, lesion, margin=2.0, softness=1e3)
     expected = 1 - (attention[lesion].mean() - attention[normal].mean()) / 2.0
     assert found.item() == pytest.approx(expected.item(), abs=0.01)
 
 
 def test_a_high_place_in_another_slice_counts():
-    attention, lesion, normal = two_halves(5.0, 0.0)
-    before = Contrast(margin=5.0, softness=0.1).violation(attention, lesion, normal)
+    attention, lesion, _ = two_halves(5.0, 0.0)
+    before = margin_of(attention, lesion, margin=5.0, softness=0.1)
     attention[1, 0, 0] = 5.0
-    after = Contrast(margin=5.0, softness=0.1).violation(attention, lesion, normal)
+    after = margin_of(attention, lesion, margin=5.0, softness=0.1)
     assert after.item() > before.item() + 0.5
 
 
-def test_without_a_lesion_there_is_nothing_to_compare():
-    attention, lesion, normal = two_halves(1.0, 0.0)
-    assert Contrast().violation(attention, torch.zeros_like(lesion), normal).shape == (0,)
-    assert Contrast().violation(attention, lesion, torch.zeros_like(normal)).shape == (0,)
-
-
-def test_its_gradient_raises_the_lesion_and_lowers_the_rest():
-    attention, lesion, normal = two_halves(0.0, 0.0)
-    attention.requires_grad_()
-    Contrast().violation(attention, lesion, normal).sum().backward()
-    assert attention.grad is not None
-    assert (attention.grad[lesion] < 0).all()
-    assert (attention.grad[normal] > 0).all()
-
-
-@pytest.mark.parametrize("options", [{"margin": 0.0}, {"softness": 0.0}, {"margin": float("nan")}])
-def test_what_cannot_be_is_refused(options):
-    with pytest.raises(ValueError, match="legal is"):
-        Contrast(**options)
+def test_a_soft_outline_counts_as_neither():
+    attention, lesion, inside = shares()
+    before = MarginContrast().violation(attention, lesion, inside)
+    lesion[0, 0, 0], attention[0, 0, 0] = 0.3, -9.0
+    after = MarginContrast().violation(attention, lesion, inside)
+    torch.testing.assert_close(before, after)
 
 
 # ---------------------------------------------------------------- the light decoder
@@ -114,7 +197,7 @@ def made(**options) -> ContrastedVAE:
         "network": VAE(size=32, width=4, latent=4, width_top=8, stem="conv", norm="group"),
         "lesions": MadeUpLesions(),
         "augmentation": Augmentation(),
-        "contrast": Contrast(),
+        "contrast": OverlapContrast(),
         "penalty": LogBarrier(),
         "weight": 3.0,
         "terms": [Term(constraint=Evenness(share=0.9), penalty=LogBarrier(), weight=2.0)],
@@ -210,7 +293,7 @@ def test_it_learns_to_tell_a_lesion_from_the_rest():
     method = made(
         lesions=MadeUpLesions(contrast=(1.0, 1.0), radius=(0.15, 0.2), normal_share=0.0, **options),
         terms=(),
-        contrast=Contrast(margin=2.0),
+        contrast=OverlapContrast(p=0.2),
     )
     optimiser = torch.optim.Adam(method.parameters(), 5e-3)
     slices, inside = normals(16)

@@ -18,14 +18,10 @@ from wholesight.methods.made_up import MadeUpLesions
 from wholesight.methods.method import LossTerms, Method
 from wholesight.nn.pyramid import Pyramid
 from wholesight.nn.vae import VAE, Encoding
-from wholesight.objective.contrast import Contrast
+from wholesight.objective.contrast import Contrast, normal_part
 from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
 from wholesight.objective.penalties import Penalty
 from wholesight.objective.term import Term, priced
-
-# A pixel that is mostly lesion counts as one, a pixel with next to nothing of it as normal; those
-# of the soft outline between them count as neither.
-_LESION, _NORMAL = 0.5, 0.05
 
 
 class ContrastedVAE(Method):
@@ -38,8 +34,8 @@ class ContrastedVAE(Method):
 
     Constraints hold from both sides. The terms are those of the constrained VAE, on the part of
     each body that is normal: attention covers all of it. The contrast is about the rest: attention
-    in a lesion exceeds that anywhere else (`objective.contrast`). The map at test is A. All terms
-    are in nats per slice, as in `methods.constrained_vae`.
+    in a lesion stands out from that anywhere else (`objective.contrast`). The map at test is A. All
+    terms are in nats per slice, as in `methods.constrained_vae`.
 
     decoder_width : channels of the light decoder. penalty, weight : of the contrast; weight 0
     leaves it out. mirrored : whether the map is the mean over the slice and its mirror image.
@@ -109,8 +105,8 @@ class ContrastedVAE(Method):
         }
         costs, logged = self._constrain(
             self._attend(encoding, slices.shape[2]),
-            (view.inside & (share > _LESION))[:, 0],
-            (view.inside & (share < _NORMAL))[:, 0],
+            share[:, 0],
+            view.inside[:, 0],
             epoch,
         )
         total = parts["reconstruction"] + self.beta * parts["kl"] + sum(costs.values())
@@ -136,20 +132,22 @@ class ContrastedVAE(Method):
     def _constrain(
         self,
         attention: Float[Tensor, "b H W"],
-        lesion: Bool[Tensor, "b H W"],
-        normal: Bool[Tensor, "b H W"],
+        lesion: Float[Tensor, "b H W"],
+        inside: Bool[Tensor, "b H W"],
         epoch: float,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return what the contrast and each term that is on cost, and what else to log of them."""
         squashed = attention.sigmoid()
         costs: dict[str, Tensor] = {}
         logged: dict[str, Tensor] = {"attention": squashed.mean()}
-        violation = self.contrast.violation(attention, lesion, normal)
+        contrasted = squashed if self.contrast.squashed else attention
+        violation = self.contrast.violation(contrasted, lesion, inside)
         if self.weight and len(violation):
             costs["contrast"], watched = priced(
                 violation, self.penalty, self.weight, epoch=epoch, learning=self.training
             )
             logged |= {f"{name}_contrast": part for name, part in watched.items()}
+        normal = normal_part(lesion, inside)
         for number, term in enumerate(self.terms, start=1):
             if epoch < term.warmup_epochs:
                 continue

@@ -1,30 +1,92 @@
-"""The other half of the constraint: attention inside a lesion stands out from that elsewhere.
+"""The other half of the constraint: attention stands out in a lesion. g <= 0 is satisfied.
 
-Axes: b slices, H W slice pixels, s slices with a lesion.
+Axes: b slices, H W slice pixels, n violations.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wholesight.objective.losses import soft_dice
 
-class Contrast:
-    """Attention in a lesion above that of normal tissue by a margin. Ours.
+# A pixel that is mostly lesion counts as one, a pixel with next to nothing of it as normal; those
+# of the soft outline between them count as neither.
+_LESION: Final = 0.5
+_NORMAL: Final = 0.05
 
-    g = 1 - (low - high) / margin, one value for each slice with a lesion. low is a soft minimum of
-    the attention A over the lesion, high a soft maximum over the normal tissue of all slices
-    together, so that a lesion stands out from whatever is normal in any slice, and one threshold
-    fits them all. With softness s they are
+
+class Contrast(ABC):
+    """An inequality on attention where some of a slice is lesion and the rest is normal. Ours.
+
+    squashed : whether it takes sigmoid(A), in [0, 1], or the attention A itself.
+    """
+
+    squashed: ClassVar[bool] = True
+
+    @abstractmethod
+    def violation(
+        self,
+        attention: Float[Tensor, "b H W"],
+        lesion: Float[Tensor, "b H W"],
+        inside: Bool[Tensor, "b H W"],
+    ) -> Float[Tensor, " n"]:
+        """Return g, differentiable in the attention; empty where nothing is to stand out.
+
+        lesion : share of each pixel that is lesion, in [0, 1].
+        """
+
+
+class OverlapContrast(Contrast):
+    """Attention is where lesions are and nowhere else: g = (1 - overlap) - p, one value a batch.
+
+    overlap is the soft Dice of a = sigmoid(A) and the lesion's share inside the body, over all
+    slices together, so that one threshold fits them all. It is to the lesion what coverage is to
+    the body (g = (1 - mean a) - p), and with attention elsewhere it falls. With an overlap of
+    1 - p, attention at a lesion's pixels and elsewhere cannot be alike unless lesions fill most of
+    the body: if a is the same everywhere, overlap is at most the root of the lesions' share.
+
+    p : share that may go amiss, in (0, 1).
+    """
+
+    def __init__(self, *, p: float = 0.3) -> None:
+        if not 0 < p < 1:
+            raise ValueError(f"p is {p}, legal is 0 < p < 1")
+        self.p = p
+
+    def violation(
+        self,
+        attention: Float[Tensor, "b H W"],
+        lesion: Float[Tensor, "b H W"],
+        inside: Bool[Tensor, "b H W"],
+    ) -> Float[Tensor, " n"]:
+        if not (lesion * inside).any():
+            return attention.new_zeros(0)
+        overlap = soft_dice((attention * inside)[:, None], (lesion * inside)[:, None])
+        return (1 - overlap - self.p)[None]
+
+
+class MarginContrast(Contrast):
+    """Attention in a lesion is above that of normal tissue by a margin, one value a slice with one.
+
+    g = 1 - (low - high) / margin. low is a soft minimum of the attention A over the lesion, high a
+    soft maximum over the normal tissue of all slices together, so that a lesion stands out from
+    whatever is normal in any slice. With softness s they are
 
         low = -s log mean exp(-A / s),  high = s log mean exp(A / s),
 
     the means over pixels: neither grows with the number of pixels. g does not change when the same
     number is added to A everywhere, so that coverage may hold attention wherever it wants to.
+    Pixels of a soft outline count as neither.
 
     margin : in units of A, > 0. softness : in units of A, > 0; small looks at the worst pixels
     alone, large at the means of both.
     """
+
+    squashed: ClassVar[bool] = False
 
     def __init__(self, *, margin: float = 5.0, softness: float = 1.5) -> None:
         if not margin > 0:
@@ -37,17 +99,14 @@ class Contrast:
     def violation(
         self,
         attention: Float[Tensor, "b H W"],
-        lesion: Bool[Tensor, "b H W"],
-        normal: Bool[Tensor, "b H W"],
-    ) -> Float[Tensor, " s"]:
-        """Return g of the slices with a lesion, in their order, differentiable in the attention.
-
-        Empty where no slice has a lesion, or no pixel is normal.
-        """
-        there = lesion.flatten(1).any(dim=1) & normal.any()
+        lesion: Float[Tensor, "b H W"],
+        inside: Bool[Tensor, "b H W"],
+    ) -> Float[Tensor, " n"]:
+        odd, normal = inside & (lesion > _LESION), normal_part(lesion, inside)
+        there = odd.flatten(1).any(dim=1) & normal.any()
         if not there.any():
             return attention.new_zeros(0)
-        low = -self._soft_maximum(-attention[there].flatten(1), lesion[there].flatten(1))
+        low = -self._soft_maximum(-attention[there].flatten(1), odd[there].flatten(1))
         high = self._soft_maximum(attention.flatten()[None], normal.flatten()[None])
         return 1 - (low - high) / self.margin
 
@@ -56,3 +115,16 @@ class Contrast:
     ) -> Float[Tensor, " k"]:
         scaled = (values / self.softness).masked_fill(~counted, -float("inf"))
         return self.softness * (scaled.logsumexp(dim=1) - counted.sum(dim=1).log())
+
+
+def normal_part(
+    lesion: Float[Tensor, "b H W"], inside: Bool[Tensor, "b H W"]
+) -> Bool[Tensor, "b H W"]:
+    """Return the pixels of the body with next to nothing of a lesion."""
+    return inside & (lesion < _NORMAL)
+
+
+CONTRASTS: Final[dict[str, type[Contrast]]] = {
+    "overlap": OverlapContrast,
+    "margin": MarginContrast,
+}
