@@ -1,5 +1,7 @@
 """Attention in a lesion against that elsewhere: the inequality, and the method that keeps it."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -10,9 +12,14 @@ from wholesight.methods.made_up import MadeUp, MadeUpLesions
 from wholesight.nn.pyramid import Pyramid
 from wholesight.nn.vae import VAE
 from wholesight.objective.constraints import Evenness
-from wholesight.objective.contrast import CONTRASTS, MarginContrast, OverlapContrast
-from wholesight.objective.penalties import LogBarrier
-from wholesight.objective.term import Term
+from wholesight.objective.contrast import (
+    CONTRASTS,
+    MarginContrast,
+    OverlapContrast,
+    SurpriseContrast,
+)
+from wholesight.objective.penalties import Linear, LogBarrier
+from wholesight.objective.term import ContrastTerm, Term
 
 
 def two_halves(inside: float, outside: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -87,6 +94,7 @@ def test_attention_beside_the_body_counts_for_nothing(name):
         ("margin", {"margin": 0.0}),
         ("margin", {"softness": 0.0}),
         ("margin", {"margin": float("nan")}),
+        ("surprise", {"bound": 0.0}),
         ("overlap", {"p": 0.0}),
         ("overlap", {"p": 1.0}),
     ],
@@ -114,6 +122,15 @@ def test_even_attention_overlaps_by_at_most_the_root_of_the_lesions_share():
     found = [OverlapContrast(p=0.3).violation(a + 0 * lesion, lesion, inside) for a in grey]
     best = 1 - 0.3 - torch.stack(found).min()
     assert best.item() == pytest.approx((12 / 48) ** 0.5, abs=0.03)
+
+
+# ---------------------------------------------------------------- surprise
+
+
+def test_surprise_of_what_says_nothing_is_one_bit():
+    attention, lesion, inside = shares()
+    [found] = SurpriseContrast(bound=0.1).violation(attention, lesion, inside)
+    assert found.item() == pytest.approx((math.log(2) - 0.1) / 0.1, rel=1e-6)
 
 
 # ---------------------------------------------------------------- margin
@@ -197,9 +214,10 @@ def made(**options) -> ContrastedVAE:
         "network": VAE(size=32, width=4, latent=4, width_top=8, stem="conv", norm="group"),
         "lesions": MadeUpLesions(),
         "augmentation": Augmentation(),
-        "contrast": OverlapContrast(),
-        "penalty": LogBarrier(),
-        "weight": 3.0,
+        "contrasts": [
+            ContrastTerm(contrast=OverlapContrast(), penalty=LogBarrier(), weight=3.0),
+            ContrastTerm(contrast=SurpriseContrast(), penalty=Linear(), weight=1.5),
+        ],
         "terms": [Term(constraint=Evenness(share=0.9), penalty=LogBarrier(), weight=2.0)],
         "decoder_width": 8,
     }
@@ -217,23 +235,27 @@ def test_the_total_is_the_sum_of_what_is_logged():
     method = made(beta=0.5)
     total, parts, rivals = method.loss(*normals(), 0.0)
     expected = (
-        parts["reconstruction"] + 0.5 * parts["kl"] + parts["contrast"] + parts["constraint_1"]
+        parts["reconstruction"]
+        + 0.5 * parts["kl"]
+        + parts["contrast_1"]
+        + parts["contrast_2"]
+        + parts["constraint_1"]
     )
     torch.testing.assert_close(total, expected)
-    assert set(rivals) == {"reconstruction", "contrast", "constraint_1"}
+    assert set(rivals) == {"reconstruction", "contrast_1", "contrast_2", "constraint_1"}
     total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in method.parameters())
 
 
-def test_without_weight_or_terms_it_is_left_out():
-    parts = made(weight=0.0, terms=()).loss(*normals(), 0.0).parts
+def test_without_contrasts_and_terms_a_vae_is_left():
+    parts = made(contrasts=(), terms=()).loss(*normals(), 0.0).parts
     assert set(parts) == {"reconstruction", "kl", "attention"}
 
 
 def test_without_a_lesion_in_the_batch_there_is_no_contrast():
     method = made()
     method.lesions = lambda slices, inside: MadeUp(slices, torch.zeros_like(slices))
-    assert "contrast" not in method.loss(*normals(), 0.0).parts
+    assert not {"contrast_1", "contrast_2"} & set(method.loss(*normals(), 0.0).parts)
 
 
 def test_the_slice_without_the_lesion_is_to_be_given_back():
@@ -293,7 +315,9 @@ def test_it_learns_to_tell_a_lesion_from_the_rest():
     method = made(
         lesions=MadeUpLesions(contrast=(1.0, 1.0), radius=(0.15, 0.2), normal_share=0.0, **options),
         terms=(),
-        contrast=OverlapContrast(p=0.2),
+        contrasts=[
+            ContrastTerm(contrast=OverlapContrast(p=0.2), penalty=LogBarrier(), weight=100.0)
+        ],
     )
     optimiser = torch.optim.Adam(method.parameters(), 5e-3)
     slices, inside = normals(16)
@@ -310,7 +334,24 @@ def test_it_learns_to_tell_a_lesion_from_the_rest():
     assert found[13:17, 13:17].min() > found[rest].max()
 
 
-@pytest.mark.parametrize("options", [{"weight": -1.0}, {"beta": -1.0}])
-def test_a_weight_below_0_is_refused(options):
+def test_a_weight_of_0_or_below_is_refused():
     with pytest.raises(ValueError, match="legal is 0 or more"):
-        made(**options)
+        made(beta=-1.0)
+    with pytest.raises(ValueError, match="legal is weight > 0"):
+        ContrastTerm(contrast=OverlapContrast(), penalty=LogBarrier(), weight=0.0)
+
+
+def test_a_barrier_that_stays_on_its_line_is_told():
+    term = ContrastTerm(contrast=OverlapContrast(p=0.2), penalty=LogBarrier(t=2.0), weight=1.0)
+    [doubt] = made(contrasts=[term], terms=()).doubts(10)
+    assert "overlap is satisfied by 0.2 at most" in doubt
+    assert "a larger p" in doubt
+    assert made().doubts(10) == []
+
+
+def test_the_map_is_attention_above_its_median_in_the_body():
+    slices, inside = normals(2)
+    relative = made().eval().anomaly_map(slices, inside)
+    bare = made(map_normalisation="none").eval().anomaly_map(slices, inside)
+    for one, other, body in zip(relative, bare, inside, strict=True):
+        torch.testing.assert_close(one, other - other[body].median())

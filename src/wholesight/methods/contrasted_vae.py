@@ -12,20 +12,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from wholesight.attention import enlarged
+from wholesight.attention import NORMALISATIONS, enlarged
 from wholesight.methods.augmentation import Augmentation
 from wholesight.methods.made_up import MadeUpLesions
 from wholesight.methods.method import LossTerms, Method
 from wholesight.nn.pyramid import Pyramid
 from wholesight.nn.vae import VAE, Encoding
-from wholesight.objective.contrast import Contrast, normal_part
+from wholesight.objective.contrast import normal_part
 from wholesight.objective.losses import RECONSTRUCTIONS, kl_divergence
-from wholesight.objective.penalties import Penalty
-from wholesight.objective.term import Term, priced
+from wholesight.objective.term import ContrastTerm, Term, priced
 
 
 class ContrastedVAE(Method):
-    """loss = reconstruction + beta KL + weight penalty(contrast) + sum_k weight_k penalty_k(g_k).
+    """loss = reconstruction + beta KL + sum_k weight_k penalty_k(g_k), contrasts and constraints.
 
     The slices that are encoded have lesions made up in them, and the VAE is to give back the slice
     without them: it stays a model of normal slices. Its attention A is a weighted sum of features
@@ -33,12 +32,13 @@ class ContrastedVAE(Method):
     weights learnt (a class activation map: Zhou et al., CVPR 2016, arXiv 1512.04150).
 
     Constraints hold from both sides. The terms are those of the constrained VAE, on the part of
-    each body that is normal: attention covers all of it. The contrast is about the rest: attention
-    in a lesion stands out from that anywhere else (`objective.contrast`). The map at test is A. All
-    terms are in nats per slice, as in `methods.constrained_vae`.
+    each body that is normal: attention covers all of it. The contrasts are about the rest:
+    attention in a lesion stands out from that anywhere else (`objective.contrast`). The map at test
+    is A. All terms are in nats per slice, as in `methods.constrained_vae`.
 
-    decoder_width : channels of the light decoder. penalty, weight : of the contrast; weight 0
-    leaves it out. mirrored : whether the map is the mean over the slice and its mirror image.
+    decoder_width : channels of the light decoder. mirrored : whether the map is the mean over the
+    slice and its mirror image. map_normalisation : of the map at test, slice by slice: "none", or
+    "above-median" (see `attention.above_body_median`).
     """
 
     reference: ClassVar[str] = (
@@ -55,34 +55,31 @@ class ContrastedVAE(Method):
         network: VAE,
         lesions: MadeUpLesions,
         augmentation: Augmentation,
-        contrast: Contrast,
-        penalty: Penalty,
-        weight: float,
+        contrasts: Sequence[ContrastTerm] = (),
         terms: Sequence[Term] = (),
         decoder_width: int = 32,
         reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli",
         beta: float = 1.0,
         mirrored: bool = True,
+        map_normalisation: Literal["none", "above-median"] = "above-median",
     ) -> None:
         super().__init__()
-        for name, value in (("weight", weight), ("beta", beta)):
-            if not value >= 0:
-                raise ValueError(f"{name} is {value}, legal is 0 or more")
+        if not beta >= 0:
+            raise ValueError(f"beta is {beta}, legal is 0 or more")
         self.network = network
         self.slice_shape = network.slice_shape
         self.pyramid = Pyramid.on(network.encoder, channels=decoder_width)
         self.attended = nn.Conv2d(decoder_width, 1, 1)
         self.lesions = lesions
         self.augmentation = augmentation
-        self.contrast = contrast
-        self.penalty = penalty
-        self.weight = weight
+        self.contrasts = tuple(contrasts)
         self.terms = tuple(terms)
         # Registered, so that what a penalty learns is saved with the network.
-        self.penalties = nn.ModuleList(term.penalty for term in terms)
+        self.penalties = nn.ModuleList(term.penalty for term in (*contrasts, *terms))
         self.reconstruction = RECONSTRUCTIONS[reconstruction]
         self.beta = beta
         self.mirrored = mirrored
+        self.map_normalisation = NORMALISATIONS[map_normalisation]
 
     @property
     def last_start(self) -> float:
@@ -90,7 +87,9 @@ class ContrastedVAE(Method):
 
     def doubts(self, epochs: int) -> list[str]:
         pixels = self.network.slice_shape[1] * self.network.slice_shape[2]
-        return [doubt for term in self.terms for doubt in term.doubts(pixels, epochs)]
+        return [doubt for term in self.contrasts for doubt in term.doubts(epochs)] + [
+            doubt for term in self.terms for doubt in term.doubts(pixels, epochs)
+        ]
 
     def loss(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"], epoch: float
@@ -120,7 +119,7 @@ class ContrastedVAE(Method):
         attention = self._map(slices)
         if self.mirrored:
             attention = (attention + self._map(slices.flip(3)).flip(2)) / 2
-        return attention[:, None]
+        return self.map_normalisation(attention, inside[:, 0])[:, None]
 
     def _map(self, slices: Tensor) -> Float[Tensor, "b H W"]:
         return self._attend(self.network.encode(slices), slices.shape[2])
@@ -136,17 +135,19 @@ class ContrastedVAE(Method):
         inside: Bool[Tensor, "b H W"],
         epoch: float,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return what the contrast and each term that is on cost, and what else to log of them."""
+        """Return what contrasts, and terms that are on, cost, and what else to log of them."""
         squashed = attention.sigmoid()
         costs: dict[str, Tensor] = {}
         logged: dict[str, Tensor] = {"attention": squashed.mean()}
-        contrasted = squashed if self.contrast.squashed else attention
-        violation = self.contrast.violation(contrasted, lesion, inside)
-        if self.weight and len(violation):
-            costs["contrast"], watched = priced(
-                violation, self.penalty, self.weight, epoch=epoch, learning=self.training
-            )
-            logged |= {f"{name}_contrast": part for name, part in watched.items()}
+        for number, part in enumerate(self.contrasts, start=1):
+            shown = squashed if part.contrast.squashed else attention
+            violation = part.contrast.violation(shown, lesion, inside)
+            # In a batch without a lesion there is nothing to stand out.
+            if len(violation):
+                costs[f"contrast_{number}"], watched = priced(
+                    violation, part.penalty, part.weight, epoch=epoch, learning=self.training
+                )
+                logged |= {f"{name}_contrast_{number}": value for name, value in watched.items()}
         normal = normal_part(lesion, inside)
         for number, term in enumerate(self.terms, start=1):
             if epoch < term.warmup_epochs:
@@ -159,5 +160,5 @@ class ContrastedVAE(Method):
                 epoch=epoch,
                 learning=self.training,
             )
-            logged |= {f"{name}_{number}": part for name, part in watched.items()}
+            logged |= {f"{name}_{number}": value for name, value in watched.items()}
         return costs, logged

@@ -1,17 +1,20 @@
 """The other half of the constraint: attention stands out in a lesion. g <= 0 is satisfied.
 
+All are ours; the coverage that they complete is that of arXiv 2109.00482.
+
 Axes: b slices, H W slice pixels, n violations.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from wholesight.objective.losses import soft_dice
+from wholesight.objective.losses import soft_dice, surprise_of
 
 # A pixel that is mostly lesion counts as one, a pixel with next to nothing of it as normal; those
 # of the soft outline between them count as neither.
@@ -20,12 +23,19 @@ _NORMAL: Final = 0.05
 
 
 class Contrast(ABC):
-    """An inequality on attention where some of a slice is lesion and the rest is normal. Ours.
+    """An inequality on attention where some of a slice is lesion and the rest is normal.
 
-    squashed : whether it takes sigmoid(A), in [0, 1], or the attention A itself.
+    squashed : whether it takes sigmoid(A), in [0, 1], or the attention A itself. more_slack : what
+    to change so that attention can satisfy it by a wider margin. lowest : g that attention can
+    reach.
     """
 
     squashed: ClassVar[bool] = True
+    more_slack: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def lowest(self) -> float: ...
 
     @abstractmethod
     def violation(
@@ -52,10 +62,16 @@ class OverlapContrast(Contrast):
     p : share that may go amiss, in (0, 1).
     """
 
+    more_slack: ClassVar[str] = "a larger p"
+
     def __init__(self, *, p: float = 0.3) -> None:
         if not 0 < p < 1:
             raise ValueError(f"p is {p}, legal is 0 < p < 1")
         self.p = p
+
+    @property
+    def lowest(self) -> float:
+        return -self.p
 
     def violation(
         self,
@@ -67,6 +83,40 @@ class OverlapContrast(Contrast):
             return attention.new_zeros(0)
         overlap = soft_dice((attention * inside)[:, None], (lesion * inside)[:, None])
         return (1 - overlap - self.p)[None]
+
+
+class SurpriseContrast(Contrast):
+    """Attention tells where lesions are: g = (surprise - bound) / bound, one value a batch.
+
+    surprise is the mean over the body's pixels, of all slices together, of the cross-entropy in
+    nats between "lesion", whose logit A is, and the lesion's share. No pixel may pay for another,
+    as they may in an overlap: it is to `OverlapContrast` what pixelwise equality is to coverage.
+
+    bound : nats per pixel, > 0.
+    """
+
+    squashed: ClassVar[bool] = False
+    more_slack: ClassVar[str] = "a larger bound"
+
+    def __init__(self, *, bound: float = 0.1) -> None:
+        if not bound > 0:
+            raise ValueError(f"bound is {bound}, legal is bound > 0")
+        self.bound = bound
+
+    @property
+    def lowest(self) -> float:
+        return -1.0
+
+    def violation(
+        self,
+        attention: Float[Tensor, "b H W"],
+        lesion: Float[Tensor, "b H W"],
+        inside: Bool[Tensor, "b H W"],
+    ) -> Float[Tensor, " n"]:
+        if not (lesion * inside).any():
+            return attention.new_zeros(0)
+        surprise = surprise_of(attention[:, None], lesion[:, None], inside[:, None])
+        return (surprise / self.bound - 1)[None]
 
 
 class MarginContrast(Contrast):
@@ -87,6 +137,7 @@ class MarginContrast(Contrast):
     """
 
     squashed: ClassVar[bool] = False
+    more_slack: ClassVar[str] = "a smaller margin"
 
     def __init__(self, *, margin: float = 5.0, softness: float = 1.5) -> None:
         if not margin > 0:
@@ -95,6 +146,10 @@ class MarginContrast(Contrast):
             raise ValueError(f"softness is {softness}, legal is softness > 0")
         self.margin = margin
         self.softness = softness
+
+    @property
+    def lowest(self) -> float:
+        return -math.inf
 
     def violation(
         self,
@@ -126,5 +181,6 @@ def normal_part(
 
 CONTRASTS: Final[dict[str, type[Contrast]]] = {
     "overlap": OverlapContrast,
+    "surprise": SurpriseContrast,
     "margin": MarginContrast,
 }

@@ -1,4 +1,4 @@
-"""A term of the loss: a constraint with its penalty and weight.
+"""Terms of the loss: a constraint, or a contrast, with its penalty and weight.
 
 Axes: b slices.
 """
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wholesight.objective.constraints import CONSTRAINTS, Constraint
+from wholesight.objective.contrast import CONTRASTS, Contrast
 from wholesight.objective.penalties import PENALTIES, LogBarrier, Penalty
 
 
@@ -29,8 +30,7 @@ class Term:
     warmup_epochs: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight is {self.weight}, legal is weight > 0")
+        _require_weight(self.weight)
         if not self.warmup_epochs >= 0:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}, legal is 0 or more")
         # Two pixels are enough to tell whether there is any room below 0.
@@ -47,19 +47,47 @@ class Term:
 
         pixels : of the map that the constraint sees. t is that of the end, its largest.
         """
-        if not isinstance(self.penalty, LogBarrier):
-            return []
-        most, t = -self.constraint.lowest(pixels), self.penalty.sharpness(float(epochs))
-        if most * t**2 > 1:
-            return []
-        when = " at the end of training" if self.penalty.growth > 1 else ""
-        # A map of one pixel is as even as can be, and no t gives room where there is none.
-        enough = f", or a t above {most**-0.5:.3g}{when}" if most > 0 else ""
-        return [
-            f"{_kind(CONSTRAINTS, self.constraint)} is satisfied by {most:.3g} at most, and with "
-            f"t = {t:.3g}{when} the barrier has its logarithm beyond {t**-2:.3g}: it never leaves "
-            f"its linear branch. Take {self.constraint.more_slack}{enough}."
-        ]
+        name, more_slack = _kind(CONSTRAINTS, self.constraint), self.constraint.more_slack
+        return _doubts(name, -self.constraint.lowest(pixels), more_slack, self.penalty, epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastTerm:
+    """One contrast with its penalty and weight (nats per slice and unit of cost)."""
+
+    contrast: Contrast
+    penalty: Penalty
+    weight: float
+
+    def __post_init__(self) -> None:
+        _require_weight(self.weight)
+
+    def doubts(self, epochs: int) -> list[str]:
+        """Tell of a barrier whose tangent the lowest violation never leaves, as `Term.doubts`."""
+        name, more_slack = _kind(CONTRASTS, self.contrast), self.contrast.more_slack
+        return _doubts(name, -self.contrast.lowest, more_slack, self.penalty, epochs)
+
+
+def _require_weight(weight: float) -> None:
+    if not weight > 0:
+        raise ValueError(f"weight is {weight}, legal is weight > 0")
+
+
+def _doubts(name: str, most: float, more_slack: str, penalty: Penalty, epochs: int) -> list[str]:
+    """Tell of a barrier on a violation that is below 0 by `most` at most: most t^2 <= 1."""
+    if not isinstance(penalty, LogBarrier):
+        return []
+    t = penalty.sharpness(float(epochs))
+    if most * t**2 > 1:
+        return []
+    when = " at the end of training" if penalty.growth > 1 else ""
+    # A map of one pixel is as even as can be, and no t gives room where there is none.
+    enough = f", or a t above {most**-0.5:.3g}{when}" if most > 0 else ""
+    return [
+        f"{name} is satisfied by {most:.3g} at most, and with "
+        f"t = {t:.3g}{when} the barrier has its logarithm beyond {t**-2:.3g}: it never leaves "
+        f"its linear branch. Take {more_slack}{enough}."
+    ]
 
 
 def _kind(registry: Mapping[str, Any], member: object) -> str:
