@@ -57,6 +57,36 @@ def test_into_the_frame_and_out_again_is_where_it_was():
     torch.testing.assert_close(back[..., 5:24, 8:30], plane[..., 5:24, 8:30])
 
 
+def test_across_the_midline_left_is_right():
+    inside = torch.zeros(1, 1, 6, 12, dtype=torch.bool)
+    inside[0, 0, 1:5, 3:9] = True
+    maps = torch.arange(72.0).reshape(1, 1, 6, 12)
+    boxes = Boxes.around(inside, torch.float)
+    found = boxes.across(maps, inside)
+    torch.testing.assert_close(found[inside], maps[..., 3:9].flip(3)[..., 1:5, :].flatten())
+    # A corner without a body across keeps its own value.
+    inside[0, 0, 1, 3] = False
+    assert boxes.across(maps, inside)[0, 0, 1, 8].item() == pytest.approx(maps[0, 0, 1, 8].item())
+
+
+def test_asymmetry_counts_on_top_and_symmetric_slices_have_none():
+    slices, inside = slices_of(40)
+    even = (slices + slices.flip(3)) / 2
+    plain, asymmetric = (
+        observed((even, inside), asymmetry=share, places=24) for share in (0.0, 0.5)
+    )
+    one, other = (method.anomaly_map(even, inside) for method in (plain, asymmetric))
+    torch.testing.assert_close(one, other)
+    lesion = even[:1].clone()
+    lesion[..., 6:10, 4:8] += 3.0
+    gains = [
+        (method.anomaly_map(lesion, inside[:1]) - method.anomaly_map(even[:1], inside[:1]))
+        for method in (plain, asymmetric)
+    ]
+    torch.testing.assert_close(gains[1][..., 6:10, 4:8], 1.5 * gains[0][..., 6:10, 4:8])
+    assert (gains[1][..., 6:10, 16:20] < 0).all()
+
+
 def test_region_means_of_known_quarters():
     inside = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
     inside[0, 0, 2:6, 2:6] = True

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wholesight.methods.method import Batch, LossTerms, Method
-from wholesight.methods.places import PlaceStatistics
+from wholesight.methods.places import Boxes, PlaceStatistics
 from wholesight.methods.residual import smoothed_inside
 
 
@@ -26,8 +26,10 @@ class Normative(Method):
 
     sigma_px : of a Gaussian, in slice pixels, over the slice inside its body before it is compared,
     normals and others alike, so that z is about standard normal on normals whatever sigma_px is.
-    side : "bright", z itself, sees what is too bright, as lesions on FLAIR are; "both", |z|, sees
-    what is too dark as well, and is what was published (there z^2, which ranks alike).
+    asymmetry : what a pixel has above its counterpart on the other side of the body counts so many
+    times on top, in normals and others alike; 0 leaves it out. side : "bright", z itself, sees what
+    is too bright, as lesions on FLAIR are; "both", |z|, sees what is too dark as well, and is what
+    was published (there z^2, which ranks alike).
     """
 
     reference: ClassVar[str] = (
@@ -40,6 +42,7 @@ class Normative(Method):
         self,
         *,
         sigma_px: float = 0.0,
+        asymmetry: float = 0.0,
         side: Literal["bright", "both"] = "bright",
         places: int = 64,
         min_spread_share: float = 0.25,
@@ -47,7 +50,10 @@ class Normative(Method):
         super().__init__()
         if sigma_px < 0:
             raise ValueError(f"sigma_px is {sigma_px}, legal is 0 or more")
+        if asymmetry < 0:
+            raise ValueError(f"asymmetry is {asymmetry}, legal is 0 or more")
         self.sigma_px = sigma_px
+        self.asymmetry = asymmetry
         self.side: Literal["bright", "both"] = side
         self.normal = PlaceStatistics(places=places, min_spread_share=min_spread_share)
 
@@ -59,13 +65,17 @@ class Normative(Method):
         return LossTerms(slices.new_zeros(()), {})
 
     def observe(self, batches: Iterable[Batch]) -> None:
-        self.normal.note((self._smoothed(*batch), batch[1]) for batch in batches)
+        self.normal.note((self._compared(*batch), batch[1]) for batch in batches)
 
     def anomaly_map(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
     ) -> Float[Tensor, "b 1 H W"]:
-        z = self.normal.standardised(self._smoothed(slices, inside), inside)
+        z = self.normal.standardised(self._compared(slices, inside), inside)
         return z.abs() if self.side == "both" else z
 
-    def _smoothed(self, slices: Tensor, inside: Tensor) -> Tensor:
-        return smoothed_inside(slices.mean(dim=1, keepdim=True), inside, self.sigma_px)
+    def _compared(self, slices: Tensor, inside: Tensor) -> Tensor:
+        smoothed = smoothed_inside(slices.mean(dim=1, keepdim=True), inside, self.sigma_px)
+        if not self.asymmetry:
+            return smoothed
+        across = Boxes.around(inside, smoothed.dtype).across(smoothed, inside)
+        return smoothed + self.asymmetry * (smoothed - across)

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
+# Between pixels of body and of background: less body than this is none.
+_LEAST_BODY: Final = 0.25
 # More than any slice has pixels along a side.
 _MOST_PLACES: Final = 2048
 
@@ -54,6 +56,21 @@ class Boxes(NamedTuple):
     def out_of_frame(self, frames: Float[Tensor, "b c P P"]) -> Float[Tensor, "b c H W"]:
         """Read the frames at every slice pixel, bilinear; beyond the box its edge goes on."""
         return _sampled(frames, self.rows, self.columns, padding="border")
+
+    def across(
+        self, maps: Float[Tensor, "b 1 H W"], inside: Bool[Tensor, "b 1 H W"]
+    ) -> Float[Tensor, "b 1 H W"]:
+        """Read the maps across the box's upright midline, bilinear: left where right is.
+
+        Where there is no body across, a pixel keeps its own value.
+        """
+        weight = inside.to(maps)
+        rows = self.tops[:, None] + self.rows * self.heights[:, None]
+        columns = self.lefts[:, None] + (1 - self.columns) * self.widths[:, None]
+        total, share = (
+            _sampled(part, rows, columns, padding="zeros") for part in (maps * weight, weight)
+        )
+        return torch.where(share >= _LEAST_BODY, total / share.clamp_min(_LEAST_BODY), maps)
 
     def region_means(
         self, maps: Float[Tensor, "b 1 H W"], inside: Bool[Tensor, "b 1 H W"], regions: int
