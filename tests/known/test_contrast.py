@@ -280,6 +280,21 @@ def test_the_slice_without_the_lesion_is_to_be_given_back():
     torch.testing.assert_close(asked[0], slices, atol=1e-5, rtol=0)
 
 
+def test_a_share_of_the_batch_is_decoded_and_stands_for_it():
+    method = made(decoded_share=0.3)
+    asked = []
+
+    def judged(logits, slices):
+        asked.append(len(logits))
+        return logits.flatten(1).sum(dim=1)
+
+    method.reconstruction = judged
+    method.loss(*normals(8), 0.0)
+    assert asked == [3]
+    with pytest.raises(ValueError, match="legal is 0 < share <= 1"):
+        made(decoded_share=0.0)
+
+
 def test_terms_see_the_normal_part_of_the_body_alone():
     seen = []
 
