@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from wholesight.cleanup import Cleanup
-from wholesight.methods.constrained_vae import Term
+from wholesight.methods.augmentation import Augmentation
+from wholesight.methods.made_up import MadeUpLesions
 from wholesight.nn.vae import VAE
+from wholesight.objective.term import ContrastTerm, Term
 from wholesight.prep.chain import Prep
 from wholesight.prep.slices import Slicing
 from wholesight.recipe import REGISTRIES, Training
@@ -22,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "wholesight").rglob("*.py"))
 CONFIGURED = [
     *(member for registry in REGISTRIES.values() for member in registry.values()),
-    *(Cleanup, Prep, Slicing, Term, Training, VAE),
+    *(Augmentation, Cleanup, ContrastTerm, MadeUpLesions, Prep, Slicing, Term, Training, VAE),
 ]
 
 
