@@ -26,7 +26,7 @@ def fit(
             metavar="NAME|FILE",
             help="A name of wholesight info --methods, or a .yaml of your own.",
         ),
-    ] = "quick",
+    ] = "standard",
     overrides: Annotated[
         list[str] | None,
         typer.Option(
