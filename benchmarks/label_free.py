@@ -1,4 +1,4 @@
-"""Ask whether one would have chosen the right method without a single label.
+"""Ask whether one would have chosen the right method without looking at a real lesion.
 
     wholesight benchmark standard --data lgg-flair --out out/standard
     python benchmarks/label_free.py out/standard
@@ -6,9 +6,9 @@
 Takes the models of a benchmark on lgg-flair that is finished, in part or whole. Into normal slices
 of the calibration subjects it inserts lesions of known size and contrast (`calibration.inserted`:
 balls, which the made-up lesions of training are not), and ranks their pixels among all others of
-the normal slices, with lesion and without: a score that reads no label. Beside it the AUPRC of the
-benchmark, on real lesions, and how well the two orders agree (Spearman). Writes label_free.md
-there.
+the normal slices, with lesion and without: labels only leave abnormal slices out. Beside it the
+AUPRC of the benchmark, on real lesions, and how well the two orders agree (Spearman). Writes
+label_free.md there.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the folder of a benchmark on lgg-flair")
     out = parser.parse_args().out
     cases = open_lgg().subset("calibration")
+    if next((out / "cells").glob("*/*/seed-*/model/fold-*"), None):
+        parser.error(f"{out}: was judged in folds; take a benchmark of the data's own split")
     methods = sorted(path for path in (out / "cells" / "lgg-flair").iterdir() if path.is_dir())
     rows = [row for folder in methods if (row := scored(folder, cases)).real]
     text = table(rows)
@@ -63,7 +65,9 @@ def scored(folder: Path, cases: list[Case]) -> Row:
     row = Row(folder.name, [], [])
     for cell in sorted(folder.glob("seed-*")):
         if is_finished(cell):
-            row.inserted.append(score(Detector.load(cell / "model"), cases))
+            detector = Detector.load(cell / "model")
+            detector.require_unseen_subjects(case.subject for case in cases)
+            row.inserted.append(score(detector, cases))
             row.real.append(stored.load(cell).deployable["set"]["average_precision"])
             print(f"{cell}: {row.inserted[-1]:.3f} inserted, {row.real[-1]:.3f} real", flush=True)
     return row

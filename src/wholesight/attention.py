@@ -102,24 +102,6 @@ def over_body_median(
     return torch.where(some, attention / scale[:, None, None], 0.0)
 
 
-def above_body_median(
-    attention: Float[Tensor, "b h w"], inside: Bool[Tensor, "b h w"]
-) -> Float[Tensor, "b h w"]:
-    """Take from every slice its median inside the body: 0 where attention is as usual there.
-
-    For attention that is a logit, whose level moves from scan to scan by a sum, not by a factor.
-    Where a lesion fills over half of a slice's body, the median is the lesion's. A slice without
-    body is 0.
-
-    >>> slices = torch.tensor([[[-2.0, -2.0, 3.0]], [[-5.0, -5.0, 0.0]]])
-    >>> above_body_median(slices, slices > -9).tolist()
-    [[[0.0, 0.0, 5.0]], [[0.0, 0.0, 5.0]]]
-    """
-    within = torch.where(inside, attention, torch.nan).flatten(1)
-    median = within.nanmedian(dim=1).values[:, None, None]
-    return torch.where(median.isnan(), torch.zeros_like(attention), attention - median)
-
-
 def min_max(
     attention: Float[Tensor, "b h w"], inside: Bool[Tensor, "b h w"]
 ) -> Float[Tensor, "b h w"]:
@@ -263,7 +245,6 @@ TARGETS: Final[dict[str, type[Target]]] = {
 NORMALISATIONS: Final = {
     "none": unchanged,
     "body-median": over_body_median,
-    "above-median": above_body_median,
     "min-max": min_max,
     "row-maxima": row_maxima,
 }

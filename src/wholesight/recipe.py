@@ -327,6 +327,8 @@ class _Builder:
         return [built for built, _ in pairs], [resolved for _, resolved in pairs]
 
     def _construct(self, cls: Any, value: Any, key: str) -> tuple[Any, Any]:
+        # A default is an object of the class, as it is made without options.
+        value = {} if type(value) is cls else value
         if not isinstance(value, Mapping):
             raise RecipeError(f"{key}: options are needed here, not {value!r}.")
         parameters = _parameters(cls)

@@ -362,11 +362,3 @@ def test_a_barrier_that_stays_on_its_line_is_told():
     assert "overlap is satisfied by 0.2 at most" in doubt
     assert "a larger p" in doubt
     assert made().doubts(10) == []
-
-
-def test_the_map_is_attention_above_its_median_in_the_body():
-    slices, inside = normals(2)
-    relative = made().eval().anomaly_map(slices, inside)
-    bare = made(map_normalisation="none").eval().anomaly_map(slices, inside)
-    for one, other, body in zip(relative, bare, inside, strict=True):
-        torch.testing.assert_close(one, other - other[body].median())

@@ -49,13 +49,16 @@ def test_the_curve_puts_together_what_belongs_together(tmp_path, monkeypatch):
         {
             **{"epoch": 2, "seconds": 2.0, "loss": 4.0, "reconstruction": 3.0},
             **{"constraint_1": 1.0, "satisfied_1": 0.5, "satisfied_2": 0.4, "log_branch_1": 0.2},
-            **{"slack_1": -0.1, "gradient_reconstruction": 3.0, "gradient_constraint": 30.0},
+            **{"contrast_1": 2.0, "satisfied_contrast_1": 0.1, "slack_1": -0.1},
+            **{"gradient_reconstruction": 3.0, "gradient_constraint": 30.0},
         },
     ]
     with monkeypatch.context() as patch:
         patch.setattr(Figure, "savefig", look)
         draw_curve(rows, tmp_path / "seen.png")
-    assert titles["share of slices"] == ["satisfied 1", "satisfied 2", "log branch 1"]
+    assert titles["share satisfied"] == ["satisfied 1", "satisfied 2", "satisfied contrast 1"]
+    assert titles["share on the logarithm"] == ["log branch 1"]
+    assert titles["constraints' cost, nats a slice"] == ["constraint 1", "contrast 1"]
     assert titles["gradient norm, shared weights"] == ["reconstruction", "constraint"]
     assert "seconds" not in titles
     # A part of a phase that is over is shown too.

@@ -15,6 +15,7 @@ from wholesight.methods.augmentation import Augmentation
 from wholesight.methods.made_up import MadeUpLesions
 from wholesight.nn.vae import VAE
 from wholesight.objective.term import ContrastTerm, Term
+from wholesight.prep.assembly import Assembly
 from wholesight.prep.chain import Prep
 from wholesight.prep.slices import Slicing
 from wholesight.recipe import REGISTRIES, Training
@@ -24,7 +25,18 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "wholesight").rglob("*.py"))
 CONFIGURED = [
     *(member for registry in REGISTRIES.values() for member in registry.values()),
-    *(Augmentation, Cleanup, ContrastTerm, MadeUpLesions, Prep, Slicing, Term, Training, VAE),
+    *(
+        Assembly,
+        Augmentation,
+        Cleanup,
+        ContrastTerm,
+        MadeUpLesions,
+        Prep,
+        Slicing,
+        Term,
+        Training,
+        VAE,
+    ),
 ]
 
 

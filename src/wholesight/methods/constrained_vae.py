@@ -50,7 +50,7 @@ class ConstrainedVAE(Method):
     constrains the map on the stage's grid, "slice" enlarges it to the slice's size before
     (MedIA 2022). terms : none gives a plain VAE, whose Grad-CAM is the unconstrained comparison
     (Liu et al., CVPR 2020). map_normalisation : of the map at test, slice by slice: "none",
-    "body-median" and "above-median" (see `attention`), or "min-max" and "row-maxima" as published,
+    "body-median" (see `attention.over_body_median`), or "min-max" and "row-maxima" as published,
     which are unfit for any threshold.
     """
 
@@ -73,9 +73,7 @@ class ConstrainedVAE(Method):
         reconstruction: Literal["bernoulli", "gaussian"] = "bernoulli",
         beta: float = 1.0,
         normalisation: Literal["sum", "mean"] = "sum",
-        map_normalisation: Literal[
-            "none", "body-median", "above-median", "min-max", "row-maxima"
-        ] = "none",
+        map_normalisation: Literal["none", "body-median", "min-max", "row-maxima"] = "none",
     ) -> None:
         super().__init__()
         _require_stages(stages)

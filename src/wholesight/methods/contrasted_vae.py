@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from wholesight.attention import NORMALISATIONS, enlarged
+from wholesight.attention import enlarged
 from wholesight.methods.augmentation import Augmentation
 from wholesight.methods.made_up import MadeUpLesions
 from wholesight.methods.method import LossTerms, Method
@@ -33,15 +33,15 @@ class ContrastedVAE(Method):
     weights learnt (a class activation map: Zhou et al., CVPR 2016, arXiv 1512.04150).
 
     Constraints hold from both sides. The terms are those of the constrained VAE, on the part of
-    each body that is normal: attention covers all of it. The contrasts are about the rest:
-    attention in a lesion stands out from that anywhere else (`objective.contrast`). The map at test
-    is A. All terms are in nats per slice, as in `methods.constrained_vae`.
+    each body that is normal: evenness asks that attention is alike in all of it. (Coverage asks
+    that it is high there, which goes with `margin` alone: overlap and surprise ask that it is low.)
+    The contrasts are about the rest: attention in a lesion stands out (`objective.contrast`). The
+    map at test is A. All terms are in nats per slice, as in `methods.constrained_vae`.
 
     decoder_width : channels of the light decoder. decoded_share : of each batch that is decoded, in
     (0, 1]; of a part the mean reconstruction is that of all on average, and a step is cheaper, as
     the VAE's decoder works on the slice's grid and everything else on smaller ones. mirrored :
-    whether the map is the mean over the slice and its mirror image. map_normalisation : of the map
-    at test, slice by slice: "none", or "above-median" (see `attention.above_body_median`).
+    whether the map is the mean over the slice and its mirror image.
     """
 
     reference: ClassVar[str] = (
@@ -65,7 +65,6 @@ class ContrastedVAE(Method):
         beta: float = 1.0,
         decoded_share: float = 1.0,
         mirrored: bool = True,
-        map_normalisation: Literal["none", "above-median"] = "above-median",
     ) -> None:
         super().__init__()
         if not beta >= 0:
@@ -86,7 +85,6 @@ class ContrastedVAE(Method):
         self.beta = beta
         self.decoded_share = decoded_share
         self.mirrored = mirrored
-        self.map_normalisation = NORMALISATIONS[map_normalisation]
 
     @property
     def last_start(self) -> float:
@@ -129,7 +127,7 @@ class ContrastedVAE(Method):
         attention = self._map(slices)
         if self.mirrored:
             attention = (attention + self._map(slices.flip(3)).flip(2)) / 2
-        return self.map_normalisation(attention, inside[:, 0])[:, None]
+        return attention[:, None]
 
     def _map(self, slices: Tensor) -> Float[Tensor, "b H W"]:
         return self._attend(self.network.encode(slices), slices.shape[2])

@@ -52,16 +52,17 @@ class MadeUpLesions:
     A place is where 1 - r / R + n > 0: r the distance from its centre, in an ellipse, R its radius,
     n smooth noise. Inside, the slice is drawn towards the mean of its body, so that anatomy fades,
     and shifted by a contrast times that mean, with a texture. Some have a core, which is anything
-    from black to bright whatever the rest is, as necrosis, cysts and oedema make them. Every number
-    is drawn anew for each lesion, radius and contrast evenly on a logarithmic scale.
+    from black to bright whatever the rest is, as necrosis, cysts and oedema make them. Numbers are
+    drawn anew for each lesion, radius and contrast evenly on a logarithmic scale.
 
     most : lesions in a slice; the second and each further one is there with `more_share`.
     normal_share : of slices that stay as they are. radius : smallest and largest, in shares of the
     slice's shorter side. contrast : smallest and largest, in shares of the mean of the slice's
     body. bright_share : of lesions that are brighter; the others are darker. core_share : of
     lesions with a core. softness : smallest and largest width of the outline, in radii. dents,
-    texture, fading : largest strength of the outline's noise (in radii), of the texture (in
-    contrasts), and of the fading, 0 to 1.
+    texture : largest strength of the outline's noise (in radii) and of the texture (in contrasts),
+    in large features; in small ones half as much (dents) or as much (texture) on top. fading :
+    largest strength of the fading, 0 to 1.
     """
 
     def __init__(
@@ -117,9 +118,9 @@ class MadeUpLesions:
         A slice without a body stays as it is.
         """
         altered, lesion = slices, torch.zeros_like(slices[:, :1])
-        changed = inside.flatten(1).any(dim=1) & ~_chance(len(slices), self.normal_share)
+        changed = inside.flatten(1).any(dim=1) & ~_chance(inside, self.normal_share)
         for number in range(self.most):
-            there = changed if number == 0 else changed & _chance(len(slices), self.more_share)
+            there = changed if number == 0 else changed & _chance(inside, self.more_share)
             place = self._place(inside)
             share = place.share(place.depth) * there.to(slices)[:, None, None, None]
             altered = torch.lerp(altered, self._look(altered, inside, place), share)
@@ -151,7 +152,7 @@ class MadeUpLesions:
         """Return what a lesion would look like, anywhere in the slices."""
         usual = body_mean(slices, inside)
         faded = torch.lerp(slices, usual.expand_as(slices), _uniform(inside, (0.0, self.fading)))
-        sign = torch.where(_chance(len(slices), self.bright_share), 1.0, -1.0).to(slices)
+        sign = torch.where(_chance(inside, self.bright_share), 1.0, -1.0).to(slices)
         coarse, fine = (
             _uniform(inside, (0.0, self.texture)) * _smooth(inside, size)
             for size in (_COARSE, _FINE)
@@ -165,7 +166,7 @@ class MadeUpLesions:
     def _core(self, inside: Tensor, place: _Place) -> Float[Tensor, "b 1 H W"]:
         """Return what share of each pixel is core: the deeper part of some places, with dents."""
         dents = self.dents * _smooth(inside, _COARSE)
-        there = _chance(len(inside), self.core_share).to(dents)[:, None, None, None]
+        there = _chance(inside, self.core_share).to(dents)[:, None, None, None]
         return place.share(place.depth - _uniform(inside, _CORE_DEPTH) + dents) * there
 
 
@@ -206,5 +207,6 @@ def _logarithmic(inside: Tensor, between: Sequence[float]) -> Float[Tensor, "b 1
     return _uniform(inside, [math.log(end) for end in between]).exp()
 
 
-def _chance(slices: int, share: float) -> Bool[Tensor, " b"]:
-    return torch.rand(slices) < share
+def _chance(inside: Tensor, share: float) -> Bool[Tensor, " b"]:
+    # Drawn on the CPU, so that a seed gives the same lesions wherever the network runs.
+    return (torch.rand(len(inside)) < share).to(inside.device)

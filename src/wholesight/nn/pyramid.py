@@ -42,13 +42,11 @@ class Pyramid(nn.Module):
 
     def forward(self, stages: Stages) -> Float[Tensor, "b k h w"]:
         """Return features on the first stage's grid that have seen all stages."""
-        levels = list(zip(stages, self.across, self.mix, strict=True))[::-1]
-        features: Tensor | None = None
-        for stage, across, mix in levels:
+        finest_last = list(zip(stages, self.across, self.mix, strict=True))[::-1]
+        (deepest, across, mix), *others = finest_last
+        features = mix(across(deepest))
+        for stage, across, mix in others:
             seen = across(stage)
-            if features is not None:
-                size = seen.shape[2:]
-                seen = seen + interpolate(features, size, mode="bilinear", align_corners=False)
-            features = mix(seen)
-        assert features is not None  # an encoder has four stages
+            larger = interpolate(features, seen.shape[2:], mode="bilinear", align_corners=False)
+            features = mix(seen + larger)
         return features

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from wholesight.objective.losses import soft_dice, surprise_of
 
-# A pixel that is mostly lesion counts as one, a pixel with next to nothing of it as normal; those
-# of the soft outline between them count as neither.
+# For a margin, and for what is normal: a pixel that is mostly lesion counts as one, a pixel with
+# next to nothing of it as normal; those of the soft outline between them count as neither.
 _LESION: Final = 0.5
 _NORMAL: Final = 0.05
 
@@ -26,8 +26,8 @@ class Contrast(ABC):
     """An inequality on attention where some of a slice is lesion and the rest is normal.
 
     squashed : whether it takes sigmoid(A), in [0, 1], or the attention A itself. more_slack : what
-    to change so that attention can satisfy it by a wider margin. lowest : g that attention can
-    reach.
+    to change so that attention can satisfy it by a wider margin. lowest : no attention has a g
+    below it.
     """
 
     squashed: ClassVar[bool] = True
@@ -55,9 +55,8 @@ class OverlapContrast(Contrast):
 
     overlap is the soft Dice of a = sigmoid(A) and the lesion's share inside the body, over all
     slices together, so that one threshold fits them all. It is to the lesion what coverage is to
-    the body (g = (1 - mean a) - p), and with attention elsewhere it falls. With an overlap of
-    1 - p, attention at a lesion's pixels and elsewhere cannot be alike unless lesions fill most of
-    the body: if a is the same everywhere, overlap is at most the root of the lesions' share.
+    the body (g = (1 - mean a) - p), and with attention elsewhere it falls: if a is the same
+    everywhere, overlap is at most the root of the share of the body that (hard) lesions fill.
 
     p : share that may go amiss, in (0, 1).
     """
@@ -89,10 +88,12 @@ class SurpriseContrast(Contrast):
     """Attention tells where lesions are: g = (surprise - bound) / bound, one value a batch.
 
     surprise is the mean over the body's pixels, of all slices together, of the cross-entropy in
-    nats between "lesion", whose logit A is, and the lesion's share. No pixel may pay for another,
-    as they may in an overlap: it is to `OverlapContrast` what pixelwise equality is to coverage.
+    nats between "lesion", whose logit A is, and the lesion's share. Every pixel counts alike, those
+    of small lesions, too, and none earns anything below 0: it is to `OverlapContrast` what
+    pixelwise equality is to coverage.
 
-    bound : nats per pixel, > 0.
+    bound : nats per pixel, > 0. Soft outlines have a surprise of their own, which no attention can
+    take away.
     """
 
     squashed: ClassVar[bool] = False

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from wholesight.errors import InputError
+from wholesight.prep.assembly import Assembly
 from wholesight.prep.body import Body
 from wholesight.prep.grid import require_one_grid
 from wholesight.prep.intensity import Intensity
@@ -19,13 +20,16 @@ from wholesight.prep.orient import canonical, restore
 from wholesight.prep.slices import SliceGrid, Slicing
 from wholesight.volume import Scan, Volume
 
+AS_THEY_ARE: Final = Assembly()
+
 
 class Prepared(NamedTuple):
     """A volume as a method sees it, with what is needed to put a map back on its grid.
 
     pixels (n, 1, H, W) float32, 0 outside the body. inside (n, 1, H, W) bool.
     body (i, j, k) bool on the volume's own grid. normal (n,) bool: slices without an abnormal
-    voxel; all True when the scan came without truth. grid and turn: the way back.
+    voxel; all True when the scan came without truth. grid, turn, assembly and slice_mm, from slice
+    to slice: the way back.
     """
 
     pixels: np.ndarray
@@ -34,11 +38,18 @@ class Prepared(NamedTuple):
     normal: np.ndarray
     grid: SliceGrid
     turn: np.ndarray
+    assembly: Assembly
+    slice_mm: float
 
     def restore(self, maps: np.ndarray) -> np.ndarray:
-        """(n, 1, H, W) -> (i, j, k) float32 on the volume's grid, 0 outside the body."""
-        fused = self.grid.fuse(maps, self.inside)
-        return np.where(self.body, restore(self.grid.unstack(fused), self.turn), np.float32(0))
+        """(n, 1, H, W) -> (i, j, k) float32 on the volume's grid, 0 outside the body.
+
+        Put together by `assembly`, of normal slices alone: what a truth marks as abnormal must not
+        reach the normal slices beside it, of which thresholds are made.
+        """
+        counted = self.inside & self.normal[:, None, None, None]
+        maps = self.assembly(maps, counted, slice_mm=self.slice_mm)
+        return np.where(self.body, restore(self.grid.unstack(maps), self.turn), np.float32(0))
 
     def normal_body(self) -> np.ndarray:
         """Return the body's voxels in normal slices, (i, j, k) bool on the volume's grid."""
@@ -56,12 +67,18 @@ class Turned(NamedTuple):
 
 
 class Prep:
-    """What is done to a volume before any method sees it; fitted on normals, then frozen."""
+    """What is done to a volume before any method sees it; fitted on normals, then frozen.
 
-    def __init__(self, *, body: Body, intensity: Intensity, slices: Slicing) -> None:
+    maps : what is done to the method's maps when they are a volume again.
+    """
+
+    def __init__(
+        self, *, body: Body, intensity: Intensity, slices: Slicing, maps: Assembly = AS_THEY_ARE
+    ) -> None:
         self.body = body
         self.intensity = intensity
         self.slices = slices
+        self.maps = maps
 
     def fit(self, scans: Iterable[Scan]) -> None:
         """Learn what the intensity needs from the normal slices of training scans, if anything.
@@ -84,11 +101,21 @@ class Prep:
         """
         with _naming(scan):
             turned = self.turned(scan)
-            grid = self.slices.grid(turned.body, Volume(turned.image, turned.affine).spacing_mm)
+            spacing_mm = Volume(turned.image, turned.affine).spacing_mm
+            grid = self.slices.grid(turned.body, spacing_mm)
             pixels = grid.stack(self.intensity(turned.image, turned.body))
         inside = grid.stack(turned.body) >= 0.5
         body = restore(turned.body, turned.turn)
-        return Prepared(pixels * inside, inside, body, turned.normal, grid, turned.turn)
+        return Prepared(
+            pixels=pixels * inside,
+            inside=inside,
+            body=body,
+            normal=turned.normal,
+            grid=grid,
+            turn=turned.turn,
+            assembly=self.maps,
+            slice_mm=spacing_mm[2],
+        )
 
     def turned(self, scan: Scan) -> Turned:
         """Bring a scan into canonical orientation and find its body."""

@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 from skimage.transform import resize
 
-from wholesight.prep.through import averaged_through
-
 
 @dataclass(frozen=True, kw_only=True)
 class SliceGrid:
@@ -20,14 +18,12 @@ class SliceGrid:
 
     shape : of the canonical volume (x, y, z). start : first voxel (x, y) of the field, which may
     lie outside the volume. field : voxels (x, y) of the field. size : pixels (H, W) of a slice.
-    fused : over how many slices maps are averaged on the way back, as a standard deviation.
     """
 
     shape: tuple[int, int, int]
     start: tuple[int, int]
     field: tuple[int, int]
     size: tuple[int, int]
-    fused: float = 0.0
 
     def stack(self, voxels: np.ndarray) -> np.ndarray:
         """(x, y, z) -> (n, 1, H, W) float32: crop or pad with 0, then resize (linear, smoothed).
@@ -39,10 +35,6 @@ class SliceGrid:
         cut[field_part] = voxels[volume_part]
         slices = _resize(cut.transpose(2, 1, 0), self.size)
         return np.ascontiguousarray(slices[:, None], np.float32)
-
-    def fuse(self, maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        """Average each map with its neighbours inside the body, (n, 1, H, W) -> (n, 1, H, W)."""
-        return averaged_through(maps, inside, sigma=self.fused)
 
     def unstack(self, maps: np.ndarray) -> np.ndarray:
         """(n, 1, H, W) -> (x, y, z) float32: resize to the field, put back where it was cut.
@@ -73,8 +65,7 @@ class Slicing:
     size : pixels along each side of a square slice; None keeps the voxels as they are.
     field : "image" takes the whole image; "body" the body's bounding box over all slices plus
     `margin_mm`, so that small networks spend their pixels on the body. With a size, the field is
-    padded to a square in mm, so that anatomy is not stretched. fused_mm : on the way back maps are
-    averaged through the slices, with a Gaussian of this standard deviation; 0 leaves each alone.
+    padded to a square in mm, so that anatomy is not stretched.
     """
 
     def __init__(
@@ -83,27 +74,21 @@ class Slicing:
         size: int | None,
         field: Literal["image", "body"] = "image",
         margin_mm: float = 0.0,
-        fused_mm: float = 0.0,
     ) -> None:
         if size is not None and size < 8:
             raise ValueError(f"size is {size}, legal is 8 or more, or none")
         if margin_mm < 0:
             raise ValueError(f"margin_mm is {margin_mm}, legal is 0 or more")
-        if fused_mm < 0:
-            raise ValueError(f"fused_mm is {fused_mm}, legal is 0 or more")
         self.size = size
         self.field: Literal["image", "body"] = field
         self.margin_mm = margin_mm
-        self.fused_mm = fused_mm
 
     def grid(self, body: np.ndarray, spacing_mm: tuple[float, float, float]) -> SliceGrid:
         """Return the grid for a body (x, y, z) bool with this spacing."""
-        fused = self.fused_mm / spacing_mm[2]
         bounds = [self._bounds(body, axis, spacing_mm[axis]) for axis in (0, 1)]
         if self.size is None:
             (x0, nx), (y0, ny) = bounds
-            field, size = (nx, ny), (ny, nx)
-            return SliceGrid(shape=body.shape, start=(x0, y0), field=field, size=size, fused=fused)
+            return SliceGrid(shape=body.shape, start=(x0, y0), field=(nx, ny), size=(ny, nx))
         side_mm = max(n * mm for (_, n), mm in zip(bounds, spacing_mm, strict=False))
         squared = [
             _widen(start, n, max(n, round(side_mm / mm)))
@@ -111,11 +96,7 @@ class Slicing:
         ]
         (x0, nx), (y0, ny) = squared
         return SliceGrid(
-            shape=body.shape,
-            start=(x0, y0),
-            field=(nx, ny),
-            size=(self.size, self.size),
-            fused=fused,
+            shape=body.shape, start=(x0, y0), field=(nx, ny), size=(self.size, self.size)
         )
 
     def _bounds(self, body: np.ndarray, axis: int, mm: float) -> tuple[int, int]:
