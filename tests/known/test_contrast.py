@@ -18,6 +18,7 @@ from wholesight.objective.contrast import (
     OverlapContrast,
     SurpriseContrast,
 )
+from wholesight.objective.multiplier import Multiplier
 from wholesight.objective.penalties import Linear, LogBarrier
 from wholesight.objective.term import ContrastTerm, Term
 
@@ -285,14 +286,39 @@ def test_a_share_of_the_batch_is_decoded_and_stands_for_it():
     asked = []
 
     def judged(logits, slices):
-        asked.append(len(logits))
+        asked.append((len(logits), slices))
         return logits.flatten(1).sum(dim=1)
 
     method.reconstruction = judged
-    method.loss(*normals(8), 0.0)
-    assert asked == [3]
+    method.augmentation = View
+    slices, inside = normals(8)
+    method.loss(slices, inside, 0.0)
+    [(decoded, compared)] = asked
+    assert decoded == 3
+    assert torch.equal(compared, slices[:3])
     with pytest.raises(ValueError, match="legal is 0 < share <= 1"):
         made(decoded_share=0.0)
+
+
+def test_a_term_waits_for_its_epoch_and_training_must_reach_it():
+    term = Term(constraint=Evenness(share=0.9), penalty=LogBarrier(), weight=2.0, warmup_epochs=3.0)
+    method = made(terms=[term])
+    assert method.last_start == 3.0
+    assert "constraint_1" not in method.loss(*normals(), 2.9).parts
+    assert "constraint_1" in method.loss(*normals(), 3.0).parts
+
+
+def test_what_a_contrasts_multiplier_learns_is_saved_with_the_network():
+    term = ContrastTerm(contrast=OverlapContrast(), penalty=Multiplier(), weight=3.0)
+    method = made(contrasts=[term], terms=())
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    method.loss(*normals(), 0.0)
+    after = {name: value.clone() for name, value in method.state_dict().items()}
+    moved = [name for name in after if not torch.equal(after[name], before[name])]
+    assert moved
+    assert all(name.startswith("penalties.0") for name in moved)
+    method.eval().loss(*normals(), 0.0)
+    assert all(torch.equal(method.state_dict()[name], after[name]) for name in moved)
 
 
 def test_terms_see_the_normal_part_of_the_body_alone():
