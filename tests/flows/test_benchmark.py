@@ -404,7 +404,7 @@ def test_a_suite_makes_its_own_data(wholesight, tmp_path):
         "volumes_ml: [1.0, 4.0, 16.0]": "volumes_ml: [16.0]",
         "contrasts: [-0.5, -0.3, -0.15, 0.15, 0.3, 0.5]": "contrasts: [-0.5, 0.5]",
         "repeats: 8": "repeats: 2",
-        "  - quick\n  - vae-residual\n": "",
+        "  - quick\n  - standard\n  - vae-residual\n": "",
     }.items():
         assert shipped_as in text
         text = text.replace(shipped_as, here)
