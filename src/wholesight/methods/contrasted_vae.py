@@ -104,8 +104,7 @@ class ContrastedVAE(Method):
         encoding = self.network.encode(altered)
         # The batch is in a random order: the first slices stand for all.
         some = math.ceil(self.decoded_share * len(slices))
-        latent = self.network.sample(encoding)[:some]
-        logits = self.network.decode(latent)
+        logits = self.network.decode(self.network.sample(encoding)[:some])
         parts = {
             "reconstruction": self.reconstruction(logits, view.slices[:some]).mean(),
             "kl": kl_divergence(encoding.mean, encoding.log_variance).mean(),

@@ -37,7 +37,6 @@ class Contrast(ABC):
     @abstractmethod
     def lowest(self) -> float: ...
 
-    @abstractmethod
     def violation(
         self,
         attention: Float[Tensor, "b H W"],
@@ -48,6 +47,18 @@ class Contrast(ABC):
 
         lesion : share of each pixel that is lesion, in [0, 1].
         """
+        if not (lesion * inside).any():
+            return attention.new_zeros(0)
+        return self._violation(attention, lesion, inside)
+
+    @abstractmethod
+    def _violation(
+        self,
+        attention: Float[Tensor, "b H W"],
+        lesion: Float[Tensor, "b H W"],
+        inside: Bool[Tensor, "b H W"],
+    ) -> Float[Tensor, " n"]:
+        """Return g where some of the body is lesion, if only in part of a pixel."""
 
 
 class OverlapContrast(Contrast):
@@ -72,14 +83,12 @@ class OverlapContrast(Contrast):
     def lowest(self) -> float:
         return -self.p
 
-    def violation(
+    def _violation(
         self,
         attention: Float[Tensor, "b H W"],
         lesion: Float[Tensor, "b H W"],
         inside: Bool[Tensor, "b H W"],
     ) -> Float[Tensor, " n"]:
-        if not (lesion * inside).any():
-            return attention.new_zeros(0)
         overlap = soft_dice((attention * inside)[:, None], (lesion * inside)[:, None])
         return (1 - overlap - self.p)[None]
 
@@ -108,14 +117,12 @@ class SurpriseContrast(Contrast):
     def lowest(self) -> float:
         return -1.0
 
-    def violation(
+    def _violation(
         self,
         attention: Float[Tensor, "b H W"],
         lesion: Float[Tensor, "b H W"],
         inside: Bool[Tensor, "b H W"],
     ) -> Float[Tensor, " n"]:
-        if not (lesion * inside).any():
-            return attention.new_zeros(0)
         surprise = surprise_of(attention[:, None], lesion[:, None], inside[:, None])
         return (surprise / self.bound - 1)[None]
 
@@ -152,7 +159,7 @@ class MarginContrast(Contrast):
     def lowest(self) -> float:
         return -math.inf
 
-    def violation(
+    def _violation(
         self,
         attention: Float[Tensor, "b H W"],
         lesion: Float[Tensor, "b H W"],
