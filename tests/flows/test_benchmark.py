@@ -401,7 +401,7 @@ def test_a_suite_makes_its_own_data(wholesight, tmp_path):
     text = shipped("suite")["stress"].read_text()
     for shipped_as, here in {
         "normal: 24": "normal: 12",
-        "volumes_ml: [1.0, 4.0, 16.0]": "volumes_ml: [16.0]",
+        "volumes_ml: [0.1, 0.6, 3.5, 20.0]": "volumes_ml: [20.0]",
         "contrasts: [-0.5, -0.3, -0.15, 0.15, 0.3, 0.5]": "contrasts: [-0.5, 0.5]",
         "repeats: 8": "repeats: 2",
         "  - quick\n  - standard\n  - vae-residual\n": "",

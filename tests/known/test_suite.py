@@ -112,7 +112,7 @@ def test_folds_judge_everybody_whatever_the_command_says(suite_file):
 
 
 def test_a_wrong_name_gets_the_nearest_and_the_list():
-    with pytest.raises(UsageError, match=r"Did you mean 'claim'\? Legal: claim, methods"):
+    with pytest.raises(UsageError, match=r"Did you mean 'claim'\? Legal: claim, few-subjects"):
         load_suite("clam")
     with pytest.raises(UsageError, match="no such suite file"):
         load_suite("not-there.yaml")
@@ -142,9 +142,10 @@ def test_every_shipped_suite_resolves(name):
     # Without what learns nothing, nobody knows what a figure is worth.
     assert name == "sensitivity" or not all(each.trained for each in found)
     for each in found:
-        assert each.seeds == (tuple(range(suite.seeds)) if each.trained else (0,))
-    # Two names of one and the same recipe would be a mistake.
-    assert len({repr(each.resolved) for each in found}) == len(found)
+        drawn = each.trained or each.train_subjects
+        assert each.seeds == (tuple(range(suite.seeds)) if drawn else (0,))
+    # Two names of one and the same training would be a mistake.
+    assert len({repr((each.resolved, each.train_subjects)) for each in found}) == len(found)
 
 
 def test_a_made_up_cohort_has_heads_enough_to_tell_methods_apart():
@@ -159,7 +160,7 @@ def test_a_made_up_cohort_has_heads_enough_to_tell_methods_apart():
 def test_the_suites_that_are_promised_are_there():
     promised = {
         *("claim", "methods", "penalties", "sensitivity", "protocol-bmvc2021", "stress"),
-        *("standard", "standard-folds"),
+        *("standard", "standard-folds", "few-subjects"),
     }
     assert promised <= set(shipped("suite"))
 

@@ -194,6 +194,7 @@ def _train(cell: Cell, fold: Fold, model: Path) -> Detector:
 
 
 def _fit(cell: Cell, fold: Fold, model: Path, *, resume: bool) -> None:
+    fold = fold.training_on(cell.contender.train_subjects, seed=cell.seed)
     served = training_data(cell.material.files_of(fold, "train"))
     fit(
         Recipe.from_dict(cell.contender.resolved, seed=cell.seed),

@@ -95,9 +95,13 @@ def _has_thresholds(material: Material) -> bool:
 
 def _methods(protocol: Protocol) -> str:
     times = max(len(each.seeds) for each in protocol.contenders)
+    few = [f"{c.name} ({c.train_subjects})" for c in protocol.contenders if c.train_subjects]
+    fewer = (
+        f"Trained on fewer subjects, drawn anew for each seed: {', '.join(few)}. " if few else ""
+    )
     repeated = f"with up to {count(times, 'seed')} each" if times > 1 else "once each"
     return (
-        f"{count(len(protocol.contenders), 'method')} were run, {repeated}. Training saw "
+        f"{count(len(protocol.contenders), 'method')} were run, {repeated}. {fewer}Training saw "
         "slices without a lesion, and no label in any other way. No setting was chosen in this "
         "run."
     )

@@ -12,7 +12,10 @@ from wholesight.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A method as it will be run: its resolved recipe, and the seeds that it is trained with."""
+    """A method as it will be run: its resolved recipe, and the seeds that it is trained with.
+
+    train_subjects : so many of the training subjects train it, None for all.
+    """
 
     name: str
     summary: str
@@ -20,6 +23,7 @@ class Contender:
     cost: str
     trained: bool
     seeds: tuple[int, ...]
+    train_subjects: int | None
     resolved: dict[str, Any]
 
 
@@ -39,7 +43,8 @@ def _contender(entry: Entry, seeds: int) -> Contender:
         citation=recipe.reference,
         cost=recipe.cost,
         trained=recipe.method.trainable,
-        # What is not trained draws nothing, and gives the same with every seed.
-        seeds=tuple(range(seeds)) if recipe.method.trainable else (0,),
+        # What is not trained, and sees all subjects, draws nothing: every seed gives the same.
+        seeds=tuple(range(seeds if recipe.method.trainable or entry.train_subjects else 1)),
+        train_subjects=entry.train_subjects,
         resolved=recipe.resolved,
     )

@@ -33,6 +33,15 @@ class Fold(NamedTuple):
         """The cases by what they serve for."""
         return {"train": self.train, "calibration": self.calibration, "judged": self.judged}
 
+    def training_on(self, subjects: int | None, *, seed: int) -> Fold:
+        """Return the fold with so many of its training subjects, None for all.
+
+        In an order drawn by the seed: with one seed, fewer are among more.
+        """
+        order = _drawn(sorted({case.subject for case in self.train}), random.Random(seed))
+        chosen = set(order[:subjects])
+        return self._replace(train=tuple(case for case in self.train if case.subject in chosen))
+
     def judging(self, kept: Iterable[Case]) -> Fold:
         """Return the fold with these of its judged cases alone."""
         names = {case.id for case in kept}

@@ -87,6 +87,7 @@ def draw_up(
     materials = gather(data, suite)
     require_no_leak(materials)
     _require_calibration_subjects(suite, materials)
+    _require_training_subjects(methods, materials)
     return Protocol(suite=suite, contenders=methods, materials=tuple(materials), device=where)
 
 
@@ -100,6 +101,19 @@ def _require_calibration_subjects(suite: Suite, materials: Sequence[Material]) -
                     require_subjects(len(subjects), Terms(rule=suite.rule, alpha=suite.alpha))
                 except UsageError as fault:
                     raise UsageError(f"suite {suite.name}, {material.name}: {fault}") from fault
+
+
+def _require_training_subjects(methods: Sequence[Contender], materials: Sequence[Material]) -> None:
+    """Refuse a method that asks for more training subjects than there are in some fold."""
+    for material in materials:
+        least = min(len({case.subject for case in fold.train}) for fold in material.folds)
+        for method in methods:
+            if method.train_subjects is not None and method.train_subjects > least:
+                raise UsageError(
+                    f"method '{method.name}' of the suite: train_subjects is "
+                    f"{method.train_subjects}, but {material.name} has {least} to train on. Lower "
+                    "it, or leave it out to take all."
+                )
 
 
 def write_protocol(protocol: Protocol, out: Path) -> None:
