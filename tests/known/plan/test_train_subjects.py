@@ -1,4 +1,6 @@
-"""Methods that are trained on fewer subjects than there are: which, and what the plan says of it."""
+"""Methods trained on fewer subjects than there are: on which, and what the plan says of it."""
+
+import itertools
 
 import pytest
 
@@ -42,7 +44,7 @@ def names(fold):
 def test_fewer_subjects_are_among_more_and_others_with_another_seed(fold):
     chosen = [names(fold.training_on(number, seed=0)) for number in range(1, 7)]
     assert [len(each) for each in chosen] == [1, 2, 3, 4, 5, 6]
-    assert all(few < more for few, more in zip(chosen, chosen[1:], strict=False))
+    assert all(few < more for few, more in itertools.pairwise(chosen))
     draws = {frozenset(names(fold.training_on(2, seed=seed))) for seed in range(20)}
     assert len(draws) > 5
     assert fold.training_on(2, seed=0) == fold.training_on(2, seed=0)

@@ -27,8 +27,8 @@ class _Part(BaseModel):
 class Entry(_Part):
     """A method: what to call it, the recipe it is, and what is changed in the recipe.
 
-    overrides : `set` in the file, a list of key=value as `fit --set` takes them. train_subjects : so
-    many of the training subjects, drawn anew for each seed, alone train it; None takes all.
+    overrides : `set` in the file, a list of key=value as `fit --set` takes them.
+    train_subjects : so many of the training subjects, drawn anew for each seed; None takes all.
     """
 
     name: str
