@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lgg import lgg_folder
-from wholesight.io import nifti
+from wholesight.io import reading
 from wholesight.metrics.overlap import dice
 from wholesight.prep.body import Nonzero, SkullStrip
 from wholesight.prep.orient import canonical
@@ -77,7 +77,7 @@ def _row(case: str, scan: Path, stripped: Path) -> Row:
 
 
 def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    scan = nifti.read_image(path)
+    scan = reading.read_image(path)
     turned = canonical(scan.voxels, scan.affine)
     return turned.voxels, Volume(turned.voxels, turned.affine).spacing_mm
 

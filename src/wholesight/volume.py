@@ -12,6 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 
+class Note(NamedTuple):
+    """What somebody who looks at a result should know. code : N_..., of `wholesight.codes`."""
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Volume:
     """Voxels on a grid.
@@ -23,12 +30,16 @@ class Volume:
     name : what to call it in a message, usually the file's name.
     header : the raw header block of the file it came from, or None for a volume made in memory.
         A writer copies the geometry fields from it bit for bit.
+    notes : what was noticed when it was read.
+    holes : (i, j, k) voxels of a scan that had no finite value and are 0 here; None without any.
     """
 
     voxels: Num[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"]
     affine: Float[np.ndarray, "4 4"] = field(default_factory=lambda: np.eye(4))
     name: str = "volume"
     header: bytes | None = None
+    notes: tuple[Note, ...] = ()
+    holes: Bool[np.ndarray, "i j k"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -58,7 +69,7 @@ class Volume:
         """
         if voxels.shape != self.voxels.shape:
             raise ValueError(f"{self.name}: voxels {voxels.shape} on a grid of {self.shape}")
-        return replace(self, voxels=voxels)
+        return replace(self, voxels=voxels, holes=None)
 
     def same_grid(self, other: Volume, tolerance_mm: float = 1e-3) -> bool:
         """Whether both have the same shape and corresponding corners within the tolerance."""

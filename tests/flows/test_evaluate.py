@@ -11,7 +11,7 @@ import pytest
 from wholesight.calibration import Terms
 from wholesight.cohort.run_file import asked_alike
 from wholesight.datasets import open_dataset
-from wholesight.io import nifti
+from wholesight.io import nifti, reading
 
 SUITE = """
 summary: terms
@@ -32,7 +32,7 @@ def theirs(heads, tmp_path) -> Path:
     folder.mkdir()
     for case in open_dataset(heads).cases:
         if case.split in ("test", "validation"):
-            image = nifti.read_image(case.image)
+            image = reading.read_image(case.image)
             nifti.write(image.like(image.voxels.astype(np.float32)), folder / f"{case.id}.nii.gz")
     return folder
 
@@ -94,7 +94,7 @@ def test_on_the_terms_of_folds_all_subjects_are_judged(wholesight, heads, theirs
     ended = wholesight(*line, tmp_path / "too few")
     assert ended.code == 3, ended.out
     for case in open_dataset(heads).cases:
-        image = nifti.read_image(case.image)
+        image = reading.read_image(case.image)
         nifti.write(image.like(image.voxels.astype(np.float32)), theirs / f"{case.id}.nii.gz")
     ended = wholesight(*line, tmp_path / "out")
     assert ended.code == 0, ended.err
@@ -121,7 +121,7 @@ def test_a_mask_that_is_missing_is_named(wholesight, heads, theirs, tmp_path):
     tests = [case for case in open_dataset(heads).cases if case.split == "test"]
     for case in tests:
         (theirs / f"{case.id}.nii.gz").rename(theirs / f"{case.id}_anomaly.nii.gz")
-    image = nifti.read_image(tests[0].image)
+    image = reading.read_image(tests[0].image)
     nifti.write(image.like(image.voxels > 0), theirs / f"{tests[0].id}_mask.nii.gz")
     ended = wholesight("evaluate", theirs, heads, "--out", tmp_path / "out")
     assert ended.code == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wholesight.io import nifti
+from wholesight.io import nifti, reading
 
 
 def with_lesions_in_every_split(heads: Path, folder: Path) -> Path:
@@ -31,7 +31,7 @@ def change_masks(folder: Path, how: Callable[[np.ndarray], np.ndarray]) -> int:
     """Change every lesion mask, slice by slice; returns how many voxels differ."""
     changed = 0
     for path in sorted(folder.glob("*/*_seg.nii.gz")):
-        mask = nifti.read_mask(path)
+        mask = reading.read_mask(path)
         new = how(mask.voxels)
         changed += int((new != mask.voxels).sum())
         nifti.write(mask.like(new), path)

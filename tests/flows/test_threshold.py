@@ -19,7 +19,7 @@ from wholesight.cohort.plan import Job
 from wholesight.cohort.run import segment_cohort
 from wholesight.datasets import Case
 from wholesight.detector import Detector
-from wholesight.io import nifti
+from wholesight.io import nifti, reading
 from wholesight.methods.intensity import SmoothedIntensity
 from wholesight.recipe import Recipe
 from wholesight.volume import Scan, Volume
@@ -185,7 +185,7 @@ def test_the_scans_here_are_worth_a_threshold(run, made_once):
     holes = made_once(Terms(alpha=0.2), fill_holes=True, subjects=10)
     level = holes.detector.calibrated_threshold.value
     anomaly = nifti.read(holes.maps / "c0_anomaly.nii.gz").voxels
-    assert nifti.read_mask(holes.maps / "c0_mask.nii.gz").voxels.sum() > (anomaly > level).sum()
+    assert reading.read_mask(holes.maps / "c0_mask.nii.gz").voxels.sum() > (anomaly > level).sum()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wholesight.errors import InputError
-from wholesight.io import nifti
+from wholesight.io import reading
 from wholesight.metrics.overlap import dice
 from wholesight.prep.body import BODIES, Given, Nonzero, SkullStrip, Whole
 from wholesight.prep.morphology import closed, dilated, large_parts, opened
@@ -241,7 +241,7 @@ def test_the_largest_part_is_kept_alone_and_nothing_of_nothing():
 
 
 def scan(path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    volume = nifti.read_image(path)
+    volume = reading.read_image(path)
     turned = canonical(volume.voxels, volume.affine)
     return turned.voxels, Volume(turned.voxels, turned.affine).spacing_mm
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wholesight.errors import InputError, OutputError
-from wholesight.io import files, nifti
+from wholesight.io import files, nifti, reading
 from wholesight.volume import Volume
 
 GEOMETRY = ["qform_code", "sform_code", "xyzt_units", "pixdim", "toffset", "dim_info"]
@@ -167,14 +167,14 @@ def test_an_extension_before_the_voxels_is_skipped_whatever_it_holds(
 def test_any_label_above_zero_counts(tmp_path, voxels, nifti_bytes, label):
     lesion = voxels > 100
     (tmp_path / "x.nii").write_bytes(nifti_bytes((lesion * label).astype(np.float32)))
-    mask = nifti.read_mask(tmp_path / "x.nii")
+    mask = reading.read_mask(tmp_path / "x.nii")
     assert mask.voxels.dtype == bool
     np.testing.assert_array_equal(mask.voxels, lesion)
 
 
 def test_an_empty_mask_is_legal(tmp_path, nifti_bytes):
     (tmp_path / "x.nii").write_bytes(nifti_bytes(np.zeros((5, 6, 7), np.uint8)))
-    assert not nifti.read_mask(tmp_path / "x.nii").voxels.any()
+    assert not reading.read_mask(tmp_path / "x.nii").voxels.any()
 
 
 @pytest.mark.parametrize("value", [0.5, -1, 0.99])
@@ -182,7 +182,7 @@ def test_a_mask_of_something_else(tmp_path, voxels, nifti_bytes, value):
     stored = np.where(voxels > 100, np.float32(value), np.float32(0))
     (tmp_path / "x.nii").write_bytes(nifti_bytes(stored))
     with pytest.raises(InputError, match=f"{value:g}") as caught:
-        nifti.read_mask(tmp_path / "x.nii")
+        reading.read_mask(tmp_path / "x.nii")
     assert caught.value.code == "E_LABELS"
 
 
@@ -269,7 +269,7 @@ def test_unusual_names(tmp_path, voxels):
 # ---------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize("reader", [nifti.read, nifti.read_mask])
+@pytest.mark.parametrize("reader", [nifti.read, reading.read_mask])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("slope", [1.0, 2.0])
 def test_reading_needs_the_stored_and_the_float32_voxels(

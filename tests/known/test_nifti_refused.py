@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from wholesight.errors import InputError
-from wholesight.io import nifti
+from wholesight.io import nifti, reading
 
 
-def refused(path, data, code, *, reader=nifti.read):
+def refused(path, data, code, *, reader=reading.read):
     """Write the bytes, expect the refusal, and return its message."""
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
@@ -86,7 +86,7 @@ def test_cut_off_plain(tmp_path, nifti_bytes, keep):
         ((2**40, 2**40, 2**40), 2, "E_TOO_LARGE"),
     ],
 )
-@pytest.mark.parametrize("suffix", nifti.SUFFIXES)
+@pytest.mark.parametrize("suffix", reading.SUFFIXES)
 def test_a_header_that_lies_gets_no_memory(tmp_path, nifti_header, *, shape, version, code, suffix):
     data = nifti_header(version, shape=shape).binaryblock + b"\0\0\0\0"
     tracemalloc.start()
@@ -210,7 +210,7 @@ def test_an_intercept_that_is_no_number(tmp_path, nifti_bytes, inter):
 @pytest.mark.parametrize("value", [0, 7])
 def test_an_image_that_holds_nothing(tmp_path, nifti_bytes, value):
     flat = nifti_bytes(np.full((5, 6, 7), value, np.int16))
-    refused(tmp_path / "x.nii", flat, "E_EMPTY", reader=nifti.read_image)
+    refused(tmp_path / "x.nii", flat, "E_EMPTY", reader=reading.read_image)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from wholesight.datasets.phantom.flair import draw_scanner, flair_signal, scan
 from wholesight.datasets.phantom.head import draw_head, tissue_of
 from wholesight.datasets.phantom.lesion import add_lesion, draw_lesion
 from wholesight.errors import OutputError, UsageError
-from wholesight.io import nifti
+from wholesight.io import reading
 from wholesight.io.files import sha256
 
 COARSE = Grid((4.0, 4.0, 8.0))
@@ -237,8 +237,8 @@ class TestCohort:
 
     def test_layout_and_grids(self, cohort):
         for case in ("phantom-normal-000", "phantom-normal-001", "phantom-lesion-000"):
-            image = nifti.read_image(cohort / case / f"{case}_flair.nii.gz")
-            truth = nifti.read_mask(cohort / case / f"{case}_seg.nii.gz")
+            image = reading.read_image(cohort / case / f"{case}_flair.nii.gz")
+            truth = reading.read_mask(cohort / case / f"{case}_seg.nii.gz")
             assert image.same_grid(truth)
             assert image.spacing_mm == COARSE.spacing_mm
             np.testing.assert_allclose(image.affine, COARSE.affine)

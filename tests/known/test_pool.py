@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wholesight.io import nifti
+from wholesight.io import reading
 from wholesight.metrics import body, oracle, ranking
 from wholesight.metrics.pool import Pool, Pooled
 from wholesight.metrics.pro import aupro_of
@@ -290,8 +290,8 @@ def test_the_benchmark_at_small_size() -> None:
 
 def _raw_intensity(lgg_flair: Path) -> Iterator[Case]:
     for case in json.loads((lgg_flair / "split.json").read_text())["validation"]:
-        image = nifti.read_image(lgg_flair / case / f"{case}_flair.nii.gz").voxels
-        truth = nifti.read_mask(lgg_flair / case / f"{case}_seg.nii.gz").voxels
+        image = reading.read_image(lgg_flair / case / f"{case}_flair.nii.gz").voxels
+        truth = reading.read_mask(lgg_flair / case / f"{case}_seg.nii.gz").voxels
         inside = body.eroded(image > 0, axis=2)
         yield image[inside].astype(np.float32), truth[inside].astype(bool)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wholesight.errors import UsageError
+from wholesight.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from wholesight.detector import Detector
@@ -28,17 +29,44 @@ def info(
             "--methods", help="List every method: source, needs, its recipes and their cost."
         ),
     ] = False,
+    volume: Annotated[
+        int | None, typer.Option(min=0, metavar="K", help="Which volume of a 4-D file, from 0.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Say what a model was trained on and promises, how a scan lies in space, or what there is."""
+    """Say what a model was trained on and promises, how a scan lies in space, or what there is.
+
+    A scan that cannot be used gets its code and what to do; what is odd about one that can is told.
+    """
     if methods == (path is not None):
         raise UsageError("Name one thing: a model folder, a NIfTI file, or --methods.")
     if path is None:
         typer.echo(_methods())
         return
-    facts = _model(path) if path.is_dir() else _scan(path)
+    if path.is_dir():
+        facts: dict[str, Any] = _model(path)
+    elif json:
+        _echo_json(path, volume)
+        return
+    else:
+        facts = _told(_scan(path, volume))
+    if json:
+        typer.echo(dumps(facts, indent=1))
+        return
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def _echo_json(path: Path, volume: int | None) -> None:
+    """Print what a scan is as JSON; of one that is refused, its code and message, exit 3."""
+    try:
+        told = {"refused": None, **_scan(path, volume)}
+    except InputError as fault:
+        told = {"refused": {"code": fault.code, "text": str(fault)}, "file": str(path)}
+    typer.echo(dumps(told, indent=1))
+    if told["refused"]:
+        raise typer.Exit(InputError.exit_code)
 
 
 def _methods() -> str:
@@ -128,17 +156,35 @@ def _costs(path: Path, detector: Detector) -> dict[str, str]:
     return told
 
 
-def _scan(path: Path) -> dict[str, str]:
+def _scan(path: Path, volume: int | None) -> dict[str, Any]:
+    """What a scan is, and the notes on it. Raises InputError where it would be refused."""
     from nibabel.orientations import aff2axcodes
 
-    from wholesight.io.nifti import read
+    from wholesight.io.reading import read_image
 
-    volume = read(path)
+    found = read_image(path, volume=volume)
     return {
         "file": str(path),
-        "voxels": " x ".join(map(str, volume.shape)),
-        "spacing": " x ".join(f"{mm:.4g}" for mm in volume.spacing_mm) + " mm",
-        "orientation": "".join(str(code) for code in aff2axcodes(volume.affine)),
-        "values": f"{volume.voxels.min():g} to {volume.voxels.max():g}",
-        "not zero": f"{100 * (volume.voxels != 0).mean():.1f} %",
+        "voxels": list(found.shape),
+        "spacing_mm": [float(f"{mm:.4g}") for mm in found.spacing_mm],
+        "orientation": "".join(str(code) for code in aff2axcodes(found.affine)),
+        "values": [float(found.voxels.min()), float(found.voxels.max())],
+        "not_zero_percent": round(100 * float((found.voxels != 0).mean()), 1),
+        "notes": [each._asdict() for each in found.notes],
+    }
+
+
+def _told(scan: dict[str, Any]) -> dict[str, str]:
+    """What a scan is, in words."""
+    low, high = scan["values"]
+    notes = {each["code"]: f"{scan['file']}: {each['text']}" for each in scan["notes"]}
+    return {
+        "file": scan["file"],
+        "voxels": " x ".join(map(str, scan["voxels"])),
+        "spacing": " x ".join(f"{mm:g}" for mm in scan["spacing_mm"]) + " mm",
+        "orientation": scan["orientation"],
+        "values": f"{low:g} to {high:g}",
+        "not zero": f"{scan['not_zero_percent']} %",
+        **notes,
+        "can be used": "yes, with notes" if notes else "yes",
     }

@@ -40,6 +40,12 @@ def segment(
             "site goes before.",
         ),
     ] = None,
+    volume: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="K", help="Which volume of a 4-D file, counted from 0; of every scan."
+        ),
+    ] = None,
     fdr: Fdr = 0.05,
     device: Device = DeviceName.auto,
     resume: Annotated[
@@ -55,7 +61,7 @@ def segment(
     from wholesight.cohort.plan import plan
 
     require_fdr(fdr)
-    jobs, left_out = plan(inputs, subset=subset, modality=modality, site=site)
+    jobs, left_out = plan(inputs, subset=subset, modality=modality, site=site, volume=volume)
     from wholesight.cohort.run import segment_cohort
     from wholesight.datasets.finding import some
     from wholesight.detector import Detector, device_name

@@ -10,7 +10,7 @@ from typing import Final
 
 from wholesight.datasets import Case
 from wholesight.errors import InputError, UsageError, nearest
-from wholesight.io.nifti import SUFFIXES, stem
+from wholesight.io.reading import is_image, stem
 
 # What a file is called that was drawn or computed for a scan: x_seg belongs to x or x_flair.
 _ROLES: Final = ("seg", "mask", "inside", "anomaly")
@@ -24,12 +24,12 @@ def scans_in(folder: Path) -> list[Path]:
     Raises InputError.
     """
     try:
-        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        found = sorted(folder.iterdir())
     except OSError as fault:
         raise InputError(
             f"{folder}: cannot be read ({fault.strerror}). Check its permissions.", code="E_READ"
         ) from fault
-    return [path for path in found if path.name.endswith(SUFFIXES)]
+    return [path for path in found if is_image(path)]
 
 
 def plain_case(file: Path) -> Case:

@@ -33,6 +33,7 @@ def notes(
 ) -> list[dict[str, str]]:
     """Return the notes on a segmentation; an empty list when there is nothing to say."""
     parts = (
+        (_note(*each) for each in image.notes),
         _seen(detector, case, image),
         notes_on_mask(
             detector.calibrated_threshold, found, body_voxels=int(found.body.voxels.sum())

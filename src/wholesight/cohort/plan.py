@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_case, scans_in
 from wholesight.datasets import LAYOUTS, Case, open_dataset
 from wholesight.errors import InputError, UsageError
-from wholesight.io.nifti import SUFFIXES, stem
+from wholesight.io.reading import is_image, stem
 
 # run.json beside the outputs records the run itself.
 RESERVED: Final = "run"
@@ -37,12 +37,14 @@ def plan(
     subset: str = "all",
     modality: str | None = None,
     site: str | None = None,
+    volume: int | None = None,
 ) -> Plan:
     """Turn files, folders of files, case folders and data sets into jobs, in the order given.
 
     Masks and maps of a scan that is among the inputs or beside them are left out. subset : which
     split of a data set. modality : which image of a case. site : where those scans were acquired
-    of which the data set does not say it. Raises InputError when nothing is there, UsageError when
+    of which the data set does not say it. volume : which one of a series, of every scan of which
+    the data set does not say it. Raises InputError when nothing is there, UsageError when
     an option applies to nothing or two inputs would write the same output.
     """
     if not any(path.exists() for path in inputs):
@@ -64,14 +66,14 @@ def plan(
             jobs += [Job(plain_case(file), stem(file)) for file in kept]
     _require_jobs(jobs, dropped)
     _refuse_collisions(jobs)
-    return Plan(_sited(jobs, site), dropped)
+    return Plan(_of_volume(_sited(jobs, site), volume), dropped)
 
 
 def _kind(path: Path) -> str:
     """Return how an input is to be read: file, folder, case or data set."""
     if not path.is_dir():
         # A missing file is a failed case of the cohort, with its own message, not its end.
-        is_file = path.name.endswith(SUFFIXES) or not path.exists()
+        is_file = is_image(path) or not path.exists()
         return "file" if is_file else "data set"
     if LAYOUTS["manifest"].fits(path) or not scans_in(path):
         return "data set"
@@ -105,6 +107,16 @@ def _sited(jobs: list[Job], site: str | None) -> list[Job]:
             f"--site {site}: the data set names the site of every scan itself. Leave out --site."
         )
     return [job._replace(case=replace(job.case, site=job.case.site or site)) for job in jobs]
+
+
+def _of_volume(jobs: list[Job], volume: int | None) -> list[Job]:
+    """Name the volume of the scans whose data set names none."""
+    if volume is None:
+        return jobs
+    return [
+        job if job.case.volume is not None else job._replace(case=replace(job.case, volume=volume))
+        for job in jobs
+    ]
 
 
 def _stems_mislead(cases: Sequence[Case]) -> bool:

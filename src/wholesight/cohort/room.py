@@ -118,6 +118,7 @@ def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
             record["model"] == detector.digest
             and record["threshold"] == detector.calibrated_threshold.to_json()
             and (record["subject"], record["site"]) == (job.case.subject, job.case.site)
+            and record["volume"] == job.case.volume
             and rarity(detector.normals, record["score"]).items() <= record.items()
             and all(record[name] == sha for name, sha in hashes_of(job).items())
             and record["outputs"].keys() == set(output_names(job.stem).values())

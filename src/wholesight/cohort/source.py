@@ -23,7 +23,7 @@ from wholesight.cohort.worker import output_names
 from wholesight.detector.folder import NORMALS, RECORD, read_calibration
 from wholesight.errors import InputError, ModelError
 from wholesight.io.files import sha256, unreadable
-from wholesight.io.nifti import read
+from wholesight.io.reading import read
 from wholesight.volume import Volume
 
 _AGAIN = "Segment the scans again."

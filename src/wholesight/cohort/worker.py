@@ -34,6 +34,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     outputs = _write(found, job.stem, out)
     record = {
         "input": job.case.image.name,
+        "volume": job.case.volume,
         **sources,
         "subject": job.case.subject,
         "site": job.case.site,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, count, error, note, some
 from wholesight.errors import UsageError, nearest
-from wholesight.io import nifti
+from wholesight.io.reading import is_image, stem
 
 LOOKS_LIKE = "<case>/<case>_<modality>.nii.gz with <case>/<case>_seg.nii.gz (BraTS)"
 
@@ -91,10 +91,10 @@ def _look(path: Path, depth: int) -> _Folder:
     files: dict[str, list[Path]] = defaultdict(list)
     strays = []
     for file in sorted(path.iterdir()):
-        if file.name.startswith(".") or not file.name.endswith(nifti.SUFFIXES):
+        if not is_image(file):
             continue
-        ending = nifti.stem(file).removeprefix(path.name)
-        if ending != nifti.stem(file) and ending[:1] in _SEPARATORS and ending[1:]:
+        ending = stem(file).removeprefix(path.name)
+        if ending != stem(file) and ending[:1] in _SEPARATORS and ending[1:]:
             files[ending[1:]].append(file)
         else:
             strays.append(file.name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from wholesight.errors import InputError
-from wholesight.io.nifti import read_image, read_mask
+from wholesight.io.reading import read_image, read_mask
 from wholesight.prep.grid import difference
 from wholesight.prep.orient import axial_axis
 from wholesight.volume import Scan, Volume
@@ -28,6 +29,7 @@ class Case:
     inside : its body mask, or None when it is to be found from the image.
     split : train, calibration, validation, test, or None.
     site : where it was acquired, or None.
+    volume : which one of a series of volumes in one file, counted from 0; None where it holds one.
     slices : the first and the last axial slice, counted from 0 along the file's axial axis, of
         those that are read; None reads all.
     """
@@ -39,6 +41,7 @@ class Case:
     inside: Path | None = None
     split: str | None = None
     site: str | None = None
+    volume: int | None = None
     slices: tuple[int, int] | None = None
 
     def read(self) -> Scan:
@@ -55,7 +58,7 @@ class Case:
     def attempt(self) -> tuple[Scan | None, list[InputError]]:
         """Read every file of the case and list all that is wrong; no scan when anything is."""
         faults: list[InputError] = []
-        image = _attempt(read_image, self.image, faults)
+        image = _attempt(partial(read_image, volume=self.volume), self.image, faults)
         mask = _attempt(read_mask, self.mask, faults)
         inside = _attempt(read_mask, self.inside, faults)
         for role, part, path in (("mask", mask, self.mask), ("body mask", inside, self.inside)):
@@ -87,8 +90,18 @@ def part_of(volume: Volume, slices: tuple[int, int] | None) -> Volume:
     axis, (first, last) = axial_axis(volume.affine), slices
     affine = volume.affine.copy()
     affine[:3, 3] += first * affine[:3, axis]
+
+    def cut(voxels: np.ndarray) -> np.ndarray:
+        return np.take(voxels, range(first, last + 1), axis)
+
     # The header speaks of the whole image.
-    return Volume(np.take(volume.voxels, range(first, last + 1), axis), affine, volume.name)
+    return Volume(
+        cut(volume.voxels),
+        affine,
+        volume.name,
+        notes=volume.notes,
+        holes=None if volume.holes is None else cut(volume.holes),
+    )
 
 
 def _attempt(

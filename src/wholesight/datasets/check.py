@@ -54,6 +54,9 @@ def check(
         scan, faults = case.attempt()
         if scan:
             facts.append(_facts(case, scan))
+            findings += [
+                note(each.code, case.id, f"{case.image}: {each.text}") for each in scan.image.notes
+            ]
         findings += [error(fault.code, case.id, str(fault)) for fault in faults]
         if on_case:
             on_case(done, len(found.cases))

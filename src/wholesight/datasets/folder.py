@@ -17,7 +17,7 @@ from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, error, note, some
 from wholesight.datasets.split import SPLITS
 from wholesight.errors import UsageError
-from wholesight.io import nifti
+from wholesight.io.reading import is_image, stem
 
 LOOKS_LIKE = "train/*.nii.gz, calibration/, validation/, test/ with masks/ beside them (folder)"
 
@@ -43,9 +43,9 @@ def find(root: Path, modality: str | None) -> Found:
     images: dict[str, list[Path]] = defaultdict(list)
     for folder in _IMAGES:
         for file in _files(root / folder):
-            images[nifti.stem(file)].append(file)
-    masks = {nifti.stem(file): file for file in _files(root / _MASKS)}
-    inside = {nifti.stem(file): file for file in _files(root / _INSIDE)}
+            images[stem(file)].append(file)
+    masks = {stem(file): file for file in _files(root / _MASKS)}
+    inside = {stem(file): file for file in _files(root / _INSIDE)}
     cases = [
         Case(name, name, file, masks.get(name), inside.get(name), _split(file))
         for name, (file, *_) in sorted(images.items())
@@ -56,11 +56,7 @@ def find(root: Path, modality: str | None) -> Found:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.name.endswith(nifti.SUFFIXES) and not path.name.startswith(".")
-    )
+    return sorted(path for path in folder.iterdir() if is_image(path))
 
 
 def _split(file: Path) -> str | None:

@@ -5,7 +5,7 @@ Columns, separated by tabs, in any order; the first two are needed:
     case     unique name                  inside   file of the body mask
     image    file of the scan             split    train, calibration, validation or test
     subject  whose it is, else the case   site     where it was acquired
-    mask     file of what is abnormal
+    mask     file of what is abnormal      volume   which one of a series in the image, from 0
 
 Files are relative to the manifest. An empty cell or n/a is "none". UTF-8.
 """
@@ -24,7 +24,7 @@ from wholesight.errors import UsageError, nearest
 LOOKS_LIKE = "a cases.tsv with the columns case, image and more (manifest)"
 
 FILE = "cases.tsv"
-COLUMNS = ("case", "subject", "image", "mask", "inside", "split", "site")
+COLUMNS = ("case", "subject", "image", "mask", "inside", "split", "site", "volume")
 _NEEDED = ("case", "image")
 _FILES = ("image", "mask", "inside")
 _NONE = ("", "n/a")
@@ -84,7 +84,7 @@ def _header_faults(columns: list[str], path: Path) -> list[Finding]:
 def _cases(columns: list[str], rows: list[list[str]], path: Path) -> Found:
     cases: list[Case] = []
     findings: list[Finding] = []
-    seen: dict[tuple[str, str], int] = {}  # (column, value) -> the line that has it
+    seen: dict[tuple[str, str, str | None], int] = {}  # (column, value, volume) -> its line
     for line, cells in enumerate(rows, 2):
         values = [cell.strip() for cell in cells]
         if not any(values):
@@ -92,7 +92,8 @@ def _cases(columns: list[str], rows: list[list[str]], path: Path) -> Found:
         wrong = list(_row_faults(columns, values, path))
         row = dict(zip(columns, values, strict=False))
         for column, value in (("case", row.get("case")), ("image", row.get("image"))):
-            key = column, os.path.normpath(value or "")
+            of = row.get("volume") if column == "image" else None
+            key = column, os.path.normpath(value or ""), of
             if value and seen.setdefault(key, line) != line:
                 text = f"{column} '{value}' is in line {seen[key]} too. Remove one."
                 wrong.append(("E_DUPLICATE", text))
@@ -120,6 +121,9 @@ def _row_faults(columns: list[str], values: list[str], path: Path) -> Iterator[t
     split = row.get("split", "")
     if split not in (*_NONE, *SPLITS):
         yield "E_SPLIT", f"there is no split called '{split}'. {nearest(split, SPLITS)}"
+    volume = row.get("volume", "")
+    if volume not in _NONE and not volume.isdecimal():
+        yield "E_MANIFEST", f"volume '{volume}' is no whole number from 0."
     for name in _FILES:
         # A link that leads nowhere is there: the reader knows better what to say about it.
         if row.get(name, "") not in _NONE and not os.path.lexists(path.parent / row[name]):
@@ -137,4 +141,5 @@ def _case(row: dict[str, str], folder: Path) -> Case:
         inside=files.get("inside"),
         split=given.get("split"),
         site=given.get("site"),
+        volume=int(given["volume"]) if "volume" in given else None,
     )

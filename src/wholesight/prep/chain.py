@@ -122,6 +122,7 @@ class Prep:
         require_one_grid(scan)
         image, affine, turn = canonical(scan.image.voxels, scan.image.affine)
         body = _body(self.body, scan, image, affine)
+        _require_no_hole(scan, body)
         normal = np.ones(image.shape[2], bool)
         if scan.abnormal is not None:
             abnormal = canonical(scan.abnormal.voxels, scan.image.affine).voxels
@@ -146,6 +147,19 @@ def _body(rule: Body, scan: Scan, image: np.ndarray, affine: np.ndarray) -> np.n
     if scan.inside is not None:
         given = canonical(scan.inside.voxels, scan.image.affine).voxels.astype(bool)
     return rule(image, Volume(image, affine).spacing_mm, given)
+
+
+def _require_no_hole(scan: Scan, body: np.ndarray) -> None:
+    """Refuse a scan without a finite value somewhere in its body (x, y, z): 0 is not what it is."""
+    if scan.image.holes is None:
+        return
+    inside = int((canonical(scan.image.holes, scan.image.affine).voxels & body).sum())
+    if inside:
+        raise InputError(
+            f"{inside} voxels of the body are NaN, infinite or beyond float32. Set them to a real "
+            "value first, or convert the scan again.",
+            code="E_NONFINITE",
+        )
 
 
 class _NormalValues:

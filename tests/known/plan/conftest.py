@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wholesight.benchmark.plan.suite import load_suite
-from wholesight.io import nifti
+from wholesight.io import nifti, reading
 
 SUITE = """
 summary: two floors
@@ -26,7 +26,7 @@ def make_small():
 
     def make(root, subject):
         path = root / subject / f"{subject}_seg.nii.gz"
-        seg = nifti.read_mask(path)
+        seg = reading.read_mask(path)
         small = np.zeros(seg.shape, bool)
         small[3, 4, 2] = True
         nifti.write(seg.like(small), path)

@@ -19,7 +19,7 @@ from wholesight.datasets import Case
 from wholesight.datasets.case import part_of
 from wholesight.detector import Detector
 from wholesight.errors import InputError, UsageError
-from wholesight.io.nifti import read, read_mask
+from wholesight.io.reading import read, read_mask
 from wholesight.metrics import eroded
 from wholesight.prep.body import Body
 from wholesight.prep.chain import body_of

@@ -1,0 +1,42 @@
+"""What a check says of a file: a refusal or a note, in words that end with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from wholesight.errors import InputError
+from wholesight.volume import Note
+
+
+class Verdict(NamedTuple):
+    """One thing that a check found.
+
+    code : of `wholesight.codes`; E_ refuses the file, N_ is a note and the file is read. text :
+    what is wrong. remedy : what to do next.
+    """
+
+    code: str
+    text: str
+    remedy: str
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the file is not read because of it."""
+        return self.code.startswith("E_")
+
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, as a message has it."""
+        return f"{self.text} {self.remedy}"
+
+
+def settle(path: Path, verdicts: Iterable[Verdict]) -> tuple[Note, ...]:
+    """Return the notes; raise the first refusal as InputError, with the path before it."""
+    notes = []
+    for verdict in verdicts:
+        if verdict.refuses:
+            raise InputError(f"{path}: {verdict.told}", code=verdict.code)
+        notes.append(Note(verdict.code, verdict.told))
+    return tuple(notes)
