@@ -25,7 +25,7 @@ REFUSALS: Final[dict[str, dict[str, str]]] = {
         "E_NOT_FOUND": "No such file or folder, or a link to one that is not here.",
         "E_READ": "The file cannot be read: permissions, or the disk.",
         "E_SCALE": "The header's scale and intercept contradict each other.",
-        "E_TOO_LARGE": "More memory is needed than a scan gets, or there are more data than declared.",
+        "E_TOO_LARGE": "More memory is needed than a scan gets, or more data come than declared.",
         "E_TRUNCATED": "The file is cut off, or empty.",
     },
     "One case": {

@@ -16,7 +16,7 @@ import pytest
 from wholesight.cohort.inputs import left_out
 from wholesight.cohort.plan import plan
 from wholesight.errors import UsageError
-from wholesight.io import nifti, reading
+from wholesight.io import formats, nifti
 from wholesight.methods.constrained_vae import ConstrainedVAE
 
 
@@ -247,7 +247,7 @@ def set_threshold(model: Path, value: float) -> None:
 
 def codes(wholesight, model: Path, scan: Path, out: Path) -> set[str]:
     wholesight("segment", model, scan, "--out", out)
-    record = json_of(out / f"{reading.stem(scan)}.json")
+    record = json_of(out / f"{formats.stem(scan)}.json")
     assert all(note["text"].endswith(".") for note in record["notes"])
     return {note["code"] for note in record["notes"]}
 

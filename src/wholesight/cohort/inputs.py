@@ -10,7 +10,7 @@ from typing import Final
 
 from wholesight.datasets import Case
 from wholesight.errors import InputError, UsageError, nearest
-from wholesight.io.reading import is_image, stem
+from wholesight.io.formats import is_image, stem
 
 # What a file is called that was drawn or computed for a scan: x_seg belongs to x or x_flair.
 _ROLES: Final = ("seg", "mask", "inside", "anomaly")

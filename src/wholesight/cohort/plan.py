@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_case, scans_in
 from wholesight.datasets import LAYOUTS, Case, open_dataset
 from wholesight.errors import InputError, UsageError
-from wholesight.io.reading import is_image, stem
+from wholesight.io.formats import is_image, stem
 
 # run.json beside the outputs records the run itself.
 RESERVED: Final = "run"

@@ -34,11 +34,11 @@ from wholesight.cohort.notes import ON_MASK, notes_on_mask
 from wholesight.cohort.run import Ended, Log, Tell, conclude
 from wholesight.cohort.run_file import RUN, facts_with
 from wholesight.cohort.source import Mapped, Source, read_case
-from wholesight.cohort.worker import mask_facts, output_names, rarity
+from wholesight.cohort.worker import mask_facts, rarity
 from wholesight.detector import NORMALS, Segmentation
 from wholesight.errors import InputError, UsageError, nearest
 from wholesight.io.files import make_folder, require_new, sha256, write_bytes, write_json
-from wholesight.io.nifti import write
+from wholesight.io.formats import FORMATS, ROLES, format_of
 
 
 class Group(NamedTuple):
@@ -94,7 +94,7 @@ def rethreshold(source: Source, groups: Groups, out: Path, *, fdr: float, tell: 
         content = source.calibration.normals.to_bytes()
         write_bytes(out / NORMALS, content)
         for case in source.cases:
-            with log.isolated(case, source.folder / output_names(case)["anomaly"]):
+            with log.isolated(case, source.folder / f"{case}.json"):
                 log.records[case] = _case(source, groups, case, out)
             tell(case, log.spoken(case))
         facts = _facts(source, groups, hashlib.sha256(content).hexdigest())
@@ -110,8 +110,8 @@ def _case(source: Source, groups: Groups, case: str, out: Path) -> dict[str, Any
     read_s = time.monotonic() - clock
     group = _group(groups, mapped)
     found = _segmented(mapped, source.cleanup, group.threshold)
-    names = output_names(case)
-    write(found.mask, out / names["mask"])
+    names = mapped.names
+    format_of(mapped.path).write(found.mask, out / names["mask"], mapped.path)
     _link(mapped.path, out / names["anomaly"])
     rare = rarity(group.normals, found.score)
     record = {
@@ -198,7 +198,9 @@ def _all_or_nothing(out: Path, cases: list[str]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        names = [name for case in cases for name in (*output_names(case).values(), f"{case}.json")]
+        endings = {each.outputs[role] for each in FORMATS.values() for role in ROLES}
+        outputs = [f"_{role}{end}" for role in ROLES for end in sorted(endings)]
+        names = [f"{case}{end}" for case in cases for end in (*outputs, ".json")]
         with contextlib.suppress(OSError):
             for name in (*names, NORMALS, RESULTS, FAILURES, RUN):
                 (out / name).unlink(missing_ok=True)

@@ -11,11 +11,12 @@ from typing import Any
 from wholesight.cohort.ledger import RESULT_COLUMNS, listed
 from wholesight.cohort.plan import Job
 from wholesight.cohort.run_file import RUN, run_facts, thresholds_of
-from wholesight.cohort.worker import hashes_of, output_names, rarity
+from wholesight.cohort.worker import hashes_of, rarity
 from wholesight.datasets.finding import some
 from wholesight.detector import NORMALS, Detector
 from wholesight.errors import UsageError
 from wholesight.io.files import sha256, write_bytes
+from wholesight.io.formats import output_names
 
 
 def require_room(out: Path, jobs: Sequence[Job], detector: Detector, *, resume: bool) -> None:
@@ -30,7 +31,9 @@ def require_room(out: Path, jobs: Sequence[Job], detector: Detector, *, resume: 
             "or add --resume to segment only what is missing there."
         )
     names = (
-        name for job in jobs for name in (*output_names(job.stem).values(), f"{job.stem}.json")
+        name
+        for job in jobs
+        for name in (*output_names(job.stem, job.case.image).values(), f"{job.stem}.json")
     )
     taken = next((out / name for name in (*names, NORMALS) if (out / name).exists()), None)
     if taken:
@@ -121,7 +124,7 @@ def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
             and record["volume"] == job.case.volume
             and rarity(detector.normals, record["score"]).items() <= record.items()
             and all(record[name] == sha for name, sha in hashes_of(job).items())
-            and record["outputs"].keys() == set(output_names(job.stem).values())
+            and record["outputs"].keys() == set(output_names(job.stem, job.case.image).values())
             and all(sha256(out / name) == sha for name, sha in record["outputs"].items())
             and set(record) >= {*RESULT_COLUMNS} - {"case", "abnormal"}
         )

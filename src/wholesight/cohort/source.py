@@ -19,10 +19,10 @@ from wholesight.calibration.wording import partly_normal
 from wholesight.cleanup import Cleanup
 from wholesight.cohort.ledger import RESULTS, Failure, failed, listed
 from wholesight.cohort.run_file import RUN, read_run, thresholds_of
-from wholesight.cohort.worker import output_names
 from wholesight.detector.folder import NORMALS, RECORD, read_calibration
 from wholesight.errors import InputError, ModelError
 from wholesight.io.files import sha256, unreadable
+from wholesight.io.formats import ROLES, stem
 from wholesight.io.reading import read
 from wholesight.volume import Volume
 
@@ -64,9 +64,13 @@ class Source(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """A case of the run. record : its JSON. path : of its map, which is as it was written."""
+    """A case of the run. record : its JSON. path : of its map, which is as it was written.
+
+    names : {role: file name} of what was written.
+    """
 
     record: dict[str, Any]
+    names: Mapping[str, str]
     path: Path
     anomaly: Volume
 
@@ -185,7 +189,8 @@ def read_case(source: Source, case: str) -> Mapped:
     path = source.folder / f"{case}.json"
     try:
         record = json.loads(path.read_bytes())
-        model, name = record["model"], output_names(case)["anomaly"]
+        names = {role: _written(record, f"{case}_{role}") for role in ROLES}
+        model, name = record["model"], names["anomaly"]
         written = record["outputs"][name]
         known = record.keys() >= {"notes", "site", "score", "subject", "body_voxels", "body_ml"}
     except OSError as fault:
@@ -194,7 +199,15 @@ def read_case(source: Source, case: str) -> Mapped:
         raise _damaged(path, f"{type(fault).__name__}: {fault}") from fault
     if not known or model != source.run["model"]:
         raise _damaged(path, "not of this run, or a part is missing")
-    return Mapped(record, source.folder / name, _map(source.folder / name, written))
+    return Mapped(record, names, source.folder / name, _map(source.folder / name, written))
+
+
+def _written(record: Mapping[str, Any], called: str) -> str:
+    """Return the file of this name, whatever its ending. Raises KeyError."""
+    found = [name for name in record["outputs"] if stem(Path(name)) == called]
+    if not found:
+        raise KeyError(called)
+    return found[0]
 
 
 def _map(path: Path, written: str) -> Volume:

@@ -14,7 +14,7 @@ from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
 from wholesight.io.files import sha256, write_json
-from wholesight.io.nifti import write
+from wholesight.io.formats import format_of, output_names
 from wholesight.volume import Volume
 
 
@@ -31,7 +31,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     read_s = time.monotonic() - clock
     found = detector.segment(scan.image, scan.inside)
     network_s = time.monotonic() - clock - read_s
-    outputs = _write(found, job.stem, out)
+    outputs = _write(found, job, out)
     record = {
         "input": job.case.image.name,
         "volume": job.case.volume,
@@ -80,17 +80,13 @@ def _hash(path: Path | None) -> str | None:
         return None
 
 
-def output_names(stem: str) -> dict[str, str]:
-    """Return {role: file name} of the volumes that a scan's segmentation consists of."""
-    return {role: f"{stem}_{role}.nii.gz" for role in ("anomaly", "mask")}
-
-
-def _write(found: Segmentation, stem: str, out: Path) -> dict[str, str]:
+def _write(found: Segmentation, job: Job, out: Path) -> dict[str, str]:
     """Write both volumes; returns {file name: sha256}."""
+    source = job.case.image
     volumes = {"anomaly": found.map, "mask": found.mask}
     hashes = {}
-    for role, name in output_names(stem).items():
-        write(volumes[role], out / name)
+    for role, name in output_names(job.stem, source).items():
+        format_of(source).write(volumes[role], out / name, source)
         hashes[name] = sha256(out / name)
     return hashes
 

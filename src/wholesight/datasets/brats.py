@@ -19,7 +19,7 @@ from typing import NamedTuple
 from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, count, error, note, some
 from wholesight.errors import UsageError, nearest
-from wholesight.io.reading import is_image, stem
+from wholesight.io.formats import is_image, stem
 
 LOOKS_LIKE = "<case>/<case>_<modality>.nii.gz with <case>/<case>_seg.nii.gz (BraTS)"
 

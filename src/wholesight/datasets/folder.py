@@ -17,7 +17,7 @@ from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, error, note, some
 from wholesight.datasets.split import SPLITS
 from wholesight.errors import UsageError
-from wholesight.io.reading import is_image, stem
+from wholesight.io.formats import is_image, stem
 
 LOOKS_LIKE = "train/*.nii.gz, calibration/, validation/, test/ with masks/ beside them (folder)"
 

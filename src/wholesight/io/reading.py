@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from wholesight.errors import InputError
-from wholesight.io import nifti
+from wholesight.io.formats import format_of
 from wholesight.io.verdict import Verdict, settle
 from wholesight.volume import Volume
 
@@ -20,44 +19,13 @@ _MOST_HOLES: Final = 0.01
 _LEAST_FILLED: Final = 0.02
 
 
-class Format(NamedTuple):
-    """One kind of file. To add one, write its file and a line in FORMATS.
-
-    suffixes : how its files end, in lower case. read : (path, volume=k or None) -> Volume.
-    """
-
-    suffixes: tuple[str, ...]
-    read: Callable[..., Volume]
-
-
-FORMATS: Final[dict[str, Format]] = {
-    "nifti": Format(nifti.SUFFIXES, nifti.read),
-}
-SUFFIXES: Final = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is called like one that can be read, and not hidden."""
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
-
-
-def stem(path: Path) -> str:
-    """Return the file's name without the ending of its format.
-
-    >>> stem(Path("a/case7_flair.nii.gz"))
-    'case7_flair'
-    """
-    longest = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len, default="")
-    return path.name[: len(path.name) - len(longest)]
-
-
 def read(path: Path | str, *, volume: int | None = None) -> Volume:
     """Read a file by its format, by default a NIfTI file; every voxel is finite.
 
     Returns float32 voxels (i, j, k). volume : which one of a series, counted from 0. Raises
     InputError, whose code says which check failed.
     """
-    found = _any(Path(path), volume)
+    found = format_of(Path(path)).read(Path(path), volume=volume)
     settle(Path(path), _holes(found.voxels, most=0.0))
     return found
 
@@ -69,7 +37,7 @@ def read_image(path: Path | str, *, volume: int | None = None) -> Volume:
     finds the body refuses the scan if one lies in it.
     """
     path = Path(path)
-    found = _any(path, volume)
+    found = format_of(path).read(path, volume=volume)
     notes = settle(path, _holes(found.voxels, most=_MOST_HOLES))
     if notes:
         holes = ~np.isfinite(found.voxels)
@@ -92,12 +60,6 @@ def read_mask(path: Path | str) -> Volume:
             raise _no_labels(found, Path(path))
         marked[..., k] = labels > 0
     return found.like(marked)
-
-
-def _any(path: Path, volume: int | None) -> Volume:
-    name = path.name.lower()
-    kind = next((f for f in FORMATS.values() if name.endswith(f.suffixes)), FORMATS["nifti"])
-    return kind.read(path, volume=volume)
 
 
 def _holes(voxels: np.ndarray, *, most: float) -> list[Verdict]:

@@ -16,7 +16,8 @@ import numpy as np
 from wholesight.datasets import Case
 from wholesight.datasets.finding import some
 from wholesight.errors import InputError
-from wholesight.io.reading import SUFFIXES, read, stem
+from wholesight.io.formats import SUFFIXES, stem
+from wholesight.io.reading import read
 
 _MAP: Final = "_anomaly"
 _MASK: Final = "_mask"
