@@ -164,7 +164,7 @@ def test_a_hole_in_the_body_is_refused(tmp_path, nifti_bytes):
     (tmp_path / "x.nii").write_bytes(with_holes(nifti_bytes, 3))
     image = reading.read_image(tmp_path / "x.nii")
     given = image.like(np.ones(image.shape, bool))
-    with pytest.raises(InputError, match=r"x\.nii: 3 voxels of the body are NaN") as caught:
+    with pytest.raises(InputError, match=r"x\.nii: 3 of the body's voxels are NaN") as caught:
         prep(Given()).forward(Scan(image, given))
     assert caught.value.code == "E_NONFINITE"
 

@@ -156,8 +156,8 @@ def _require_no_hole(scan: Scan, body: np.ndarray) -> None:
     inside = int((canonical(scan.image.holes, scan.image.affine).voxels & body).sum())
     if inside:
         raise InputError(
-            f"{inside} voxels of the body are NaN, infinite or beyond float32. Set them to a real "
-            "value first, or convert the scan again.",
+            f"{inside} of the body's voxels are NaN, infinite or beyond float32. Set them to a "
+            "real value first, or convert the scan again.",
             code="E_NONFINITE",
         )
 
