@@ -81,6 +81,7 @@ NOTES: Final[dict[str, dict[str, str]]] = {
         "N_MUCH": "More than half of the body is flagged.",
         "N_NO_P": "There is no p-value.",
         "N_SEEN": "The scan served the training or the threshold.",
+        "N_UNLIKE": "The scan is unlike those of the training: do not believe its result.",
         "N_SPACING": "The voxels are much larger or smaller than those of the training.",
     },
     "A cohort": {

@@ -38,6 +38,7 @@ class NormalScan:
     volume of the largest connected place above each of some levels of the curve, never rounded
     down. voxel_mm3 : volume of a voxel. score : the scan's, see `scan_score`; None of a map whose
     slices share no scale. slices : how many. whole : whether no slice was left out as abnormal.
+    distance : of its appearance from that of the training scans; None where that is not known.
     """
 
     subject: str
@@ -48,6 +49,7 @@ class NormalScan:
     score: float | None
     slices: int
     whole: bool
+    distance: float | None = None
 
     @property
     def measured(self) -> Float32[np.ndarray, " s"]:
@@ -97,11 +99,13 @@ def summarise(
     whole: bool,
     voxel_mm3: float,
     scored: bool = True,
+    distance: float | None = None,
 ) -> NormalScan:
     """Keep of one scan's map what thresholds are set on.
 
     anomaly : higher = odder. normal_body : the body in normal slices, the only voxels looked at.
-    scored : False for a map whose slices share no scale. Raises ValueError without such a voxel.
+    scored : False for a map whose slices share no scale. distance : see NormalScan. Raises
+    ValueError without such a voxel.
     """
     values = anomaly[normal_body]
     curve = Curve.of(values)
@@ -117,6 +121,7 @@ def summarise(
         score=scan_score(values) if scored else None,
         slices=slices,
         whole=whole,
+        distance=distance,
     )
 
 
@@ -166,9 +171,17 @@ class Normals:
     @cached_property
     def scores(self) -> Float[np.ndarray, " n"] | None:
         """Each subject's score, that of its oddest scan; None where a scan has none."""
-        scores = [[scan.score for scan in scans] for scans in self.by_subject.values()]
-        known = [[score for score in several if score is not None] for several in scores]
-        return np.array([max(several) for several in known]) if scores == known else None
+        return self._largest_of_each({id(scan): scan.score for scan in self.scans})
+
+    @cached_property
+    def distances(self) -> Float[np.ndarray, " n"] | None:
+        """Each subject's distance from the training scans, the largest; None where one has none."""
+        return self._largest_of_each({id(scan): scan.distance for scan in self.scans})
+
+    def _largest_of_each(self, values: dict[int, float | None]) -> Float[np.ndarray, " n"] | None:
+        each = [[values[id(scan)] for scan in scans] for scans in self.by_subject.values()]
+        known = [[value for value in several if value is not None] for several in each]
+        return np.array([max(several) for several in known]) if each == known else None
 
     def p_value(self, score: float | None) -> float | None:
         """Return how rare a scan's score is among them; None where there is nothing to compare."""
@@ -202,6 +215,7 @@ class Normals:
             "voxels": np.array([scan.curve.voxels for scan in self.scans], np.int64),
             "voxel_mm3": np.array([scan.voxel_mm3 for scan in self.scans], np.float64),
             "score": np.array([_or_nan(scan.score) for scan in self.scans], np.float64),
+            "distance": np.array([_or_nan(scan.distance) for scan in self.scans], np.float64),
             "slices": np.array([scan.slices for scan in self.scans], np.int64),
             "whole": np.array([scan.whole for scan in self.scans], np.uint8),
             "subject": np.array([numbers[scan.subject] for scan in self.scans], np.int64),
@@ -224,6 +238,8 @@ def _scans(arrays: dict[str, np.ndarray]) -> list[NormalScan]:
     names: list[str] = json.loads(arrays["sites"].tobytes())
     voxels = [int(count) for count in arrays["voxels"]]
     curves = _parted(arrays["levels"], [kept_ranks(count).size for count in voxels])
+    # A calibration of before distances were kept has none.
+    distances = arrays.get("distance", np.full(len(voxels), np.nan))
     largest = _parted(arrays["largest_mm3"], [measured_at(count).size for count in voxels])
     return [
         NormalScan(
@@ -232,9 +248,10 @@ def _scans(arrays: dict[str, np.ndarray]) -> list[NormalScan]:
             curve=Curve(curves[at], count),
             largest_mm3=largest[at],
             voxel_mm3=float(arrays["voxel_mm3"][at]),
-            score=None if np.isnan(arrays["score"][at]) else float(arrays["score"][at]),
+            score=_or_none(arrays["score"][at]),
             slices=int(arrays["slices"][at]),
             whole=bool(arrays["whole"][at]),
+            distance=_or_none(distances[at]),
         )
         for at, count in enumerate(voxels)
     ]
@@ -252,6 +269,10 @@ def _parted(joined: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
 
 def _or_nan(score: float | None) -> float:
     return float("nan") if score is None else score
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _index(site: str | None, sites: Sequence[str]) -> int:

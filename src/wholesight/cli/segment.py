@@ -76,7 +76,7 @@ def segment(
 
     def tell(case: str, what: str) -> None:
         line = f"{next(told):>{len(str(len(jobs)))}}/{len(jobs)}  {case:<{width}}  {what}"
-        say(line, soft_wrap=True)
+        say(line, soft_wrap=True, style="red" if what.startswith(("failed", "qc fail")) else "")
 
     ended, decision = segment_cohort(detector, jobs, out, resume=resume, fdr=fdr, tell=tell)
     for line in concluded(decision):

@@ -15,7 +15,7 @@ RESULTS: Final = "results.tsv"
 FAILURES: Final = "failures.tsv"
 # Of a case's JSON, all but its name and what was decided over the cohort.
 RESULT_COLUMNS: Final = (
-    "case", "flagged_ml", "clusters", "score", "p_value", "abnormal", "body_ml", "highest",
+    "case", "qc", "flagged_ml", "clusters", "score", "p_value", "abnormal", "body_ml", "highest",
     "model", "input_sha256", "seconds", "notes",
 )  # fmt: skip
 FAILURE_COLUMNS: Final = ("case", "input", "code", "message")

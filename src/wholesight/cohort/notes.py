@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from wholesight.calibration import Threshold
+from wholesight.calibration.typical import Likeness
 from wholesight.calibration.wording import in_mm3, percent
 from wholesight.cohort.decision import NO_P, SEEN
 from wholesight.datasets import Case
@@ -38,6 +39,7 @@ def notes(
         notes_on_mask(
             detector.calibrated_threshold, found, body_voxels=int(found.body.voxels.sum())
         ),
+        _unlike(found.likeness),
         _no_p(detector, found),
         _spacing(detector.record, found),
         _body(detector.record, found),
@@ -108,6 +110,28 @@ def _seen(detector: Detector, case: Case, image: Volume) -> Iterator[dict[str, s
             "model: mask and p-value are not as they would be for a new subject, and nothing that "
             "is promised holds for it.",
         )
+
+
+def _unlike(found: Likeness) -> Iterator[dict[str, str]]:
+    """Say of a scan that is none of the kind the model knows what is odd about it."""
+    if found.verdict == "fail":
+        yield _note(
+            "N_UNLIKE",
+            f"qc: fail. The scan is unlike those of the training (distance {found.distance:.1f}, p "
+            f"{found.p_value:.2g}), most by {found.oddest}, {_by(found.deviation)}. Do not believe "
+            "map and mask: is it the same part of the body, the same modality, prepared in the "
+            "same way?",
+        )
+
+
+def _by(deviation: float | None) -> str:
+    """Say by how many spreads a figure is off, and to which side.
+
+    >>> _by(-3.21)
+    '3.2 spreads below the usual'
+    """
+    off = deviation or 0.0
+    return f"{abs(off):.1f} spreads {'below' if off < 0 else 'above'} the usual"
 
 
 def _spacing(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str]]:

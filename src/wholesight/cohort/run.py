@@ -71,7 +71,7 @@ class Log:
             if note["code"] not in self.explained:
                 self.explained.add(note["code"])
                 said += f"\n    {note['code']}, here (of others see their JSON): {note['text']}"
-        return said
+        return f"qc fail  {said}" if record.get("qc") == "fail" else said
 
     def outcome(self) -> Outcome:
         """Return the last line of the run and its exit code."""

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import generate_binary_structure, label
 
 from wholesight.calibration import Normals
+from wholesight.calibration.typical import Likeness
 from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
@@ -42,6 +43,8 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
         "threshold": detector.calibrated_threshold.to_json(),
         **_facts(found),
         **rarity(detector.normals, found.score),
+        "qc": found.likeness.verdict,
+        "likeness": _rounded(found.likeness),
         "outputs": outputs,
         "notes": notes(detector, job.case, scan.image, found),
         "seconds": {
@@ -52,6 +55,11 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     }
     write_json(out / f"{job.stem}.json", record)
     return record
+
+
+def _rounded(found: Likeness) -> dict[str, Any]:
+    told = {name: value for name, value in found._asdict().items() if name != "verdict"}
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in told.items()}
 
 
 def rarity(normals: Normals | None, score: float | None) -> dict[str, Any]:

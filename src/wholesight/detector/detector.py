@@ -18,9 +18,11 @@ from wholesight.calibration.normals import Normals, NormalScan, summarise
 from wholesight.calibration.sites import threshold_of_each_site
 from wholesight.calibration.terms import Terms
 from wholesight.calibration.threshold import Threshold
+from wholesight.calibration.typical import Likeness, Typical, likeness
 from wholesight.detector import folder as folders
 from wholesight.errors import ModelError, UsageError, nearest
 from wholesight.io.content import VOXELS
+from wholesight.prep.appearance import FEATURES, appearance
 from wholesight.prep.chain import Prepared
 from wholesight.recipe import Recipe
 from wholesight.scan_score import scan_score
@@ -35,12 +37,14 @@ class Segmentation(NamedTuple):
 
     map : float32, higher = odder, 0 outside the body. mask : bool. body : bool.
     score : of the whole scan, higher = odder; None where maps of two scans cannot be compared.
+    likeness : to the training scans; unknown where they were not described.
     """
 
     map: Volume
     mask: Volume
     body: Volume
     score: float | None
+    likeness: Likeness = Likeness("unknown")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +84,23 @@ class Detector:
         )
         score = scan_score(anomaly[prepared.body]) if self.is_comparable else None
         return Segmentation(
-            volume.like(anomaly), volume.like(mask), volume.like(prepared.body), score
+            volume.like(anomaly),
+            volume.like(mask),
+            volume.like(prepared.body),
+            score,
+            likeness(
+                self.typical,
+                appearance(prepared, volume),
+                self.normals.distances if self.normals else None,
+            ),
         )
+
+    @property
+    def typical(self) -> Typical | None:
+        """What the training scans look like; None of a model that does not say it."""
+        told = self.record.get("typical", {})
+        known = told.get("names") == [feature.name for feature in FEATURES]
+        return Typical.from_json(told) if known else None
 
     @property
     def is_comparable(self) -> bool:
@@ -153,6 +172,9 @@ class Detector:
             whole=bool(prepared.normal[occupied].all()),
             voxel_mm3=scan.image.voxel_mm3,
             scored=False,
+            distance=(
+                self.typical.distance(appearance(prepared, scan.image)) if self.typical else None
+            ),
         )
         # Of the map itself, as `segment` writes it: holes are filled for the mask alone.
         if not self.is_comparable:

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
+from wholesight.calibration.typical import Typical
 from wholesight.errors import InputError
+from wholesight.prep.appearance import FEATURES, appearance
 from wholesight.prep.chain import Prep
 from wholesight.prep.orient import canonical
 from wholesight.volume import Scan, Volume
@@ -23,13 +25,14 @@ class NormalSlices(NamedTuple):
     """Prepared normal slices of all training scans: pixels (n, c, H, W), inside (n, 1, H, W).
 
     spacing_mm, body_ml : the smallest and the largest of the scans, {"low": ..., "high": ...};
-    spacing along canonical axes [x, y, z].
+    spacing along canonical axes [x, y, z]. typical : what the scans look like.
     """
 
     pixels: Tensor
     inside: Tensor
     spacing_mm: dict[str, list[float]]
     body_ml: dict[str, float]
+    typical: Typical
 
     @classmethod
     def of(cls, prep: Prep, scans: Iterable[Scan], *, min_body_share: float) -> NormalSlices:
@@ -37,7 +40,7 @@ class NormalSlices(NamedTuple):
 
         Raises InputError E_NO_NORMAL when none is left.
         """
-        pixels, inside, spacings, bodies_ml = [], [], [], []
+        pixels, inside, spacings, bodies_ml, looks = [], [], [], [], []
         for scan in scans:
             prepared = prep.forward(scan)
             enough = prepared.inside.mean(axis=(1, 2, 3)) > min_body_share
@@ -47,6 +50,7 @@ class NormalSlices(NamedTuple):
             turned = canonical(scan.image.voxels, scan.image.affine)
             spacings.append(Volume(turned.voxels, turned.affine).spacing_mm)
             bodies_ml.append(float(prepared.body.sum()) * scan.image.voxel_mm3 / 1000)
+            looks.append(appearance(prepared, scan.image))
         if not sum(len(part) for part in pixels):
             raise InputError(
                 "No normal slice is left to train on: every slice of the training scans has an "
@@ -59,6 +63,11 @@ class NormalSlices(NamedTuple):
             torch.from_numpy(np.concatenate(inside)),
             {"low": low.round(4).tolist(), "high": high.round(4).tolist()},
             {"low": round(min(bodies_ml), 1), "high": round(max(bodies_ml), 1)},
+            Typical.of(
+                np.array(looks),
+                names=[feature.name for feature in FEATURES],
+                finest=[feature.finest for feature in FEATURES],
+            ),
         )
 
     def batches(self, *, batch: int, device: str) -> Batches:

@@ -84,6 +84,7 @@ def fit(
             "normal_slices": len(slices.pixels),
             "spacing_mm": slices.spacing_mm,
             "body_ml": slices.body_ml,
+            "typical": slices.typical.to_json(),
             "last_epoch": rows[-1] if rows else {},
             **software(),
             **(record or {}),
