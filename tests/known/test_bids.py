@@ -159,6 +159,12 @@ def test_without_a_description_it_is_no_bids(bids):
     assert caught.value.code == "E_LAYOUT"
 
 
+def test_a_subject_is_no_data_set(bids):
+    root = bids("sub-1_FLAIR")
+    with pytest.raises(InputError, match=r"give the data set, .* --participant-label 1$"):
+        open_dataset(root / "sub-1")
+
+
 def test_a_description_that_was_not_fetched_will_do(bids):
     root = bids("sub-1_FLAIR")
     (root / "dataset_description.json").unlink()

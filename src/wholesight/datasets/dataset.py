@@ -116,6 +116,11 @@ def survey(path: Path, *, modality: str | None = None) -> DataSet:
 def _no_layout(path: Path) -> InputError:
     if path.is_dir() and any(path.glob(f"{glob.escape(path.name)}[_-]*.nii*")):
         hint = f"It looks like one case; give the folder that holds it: {path.parent}"
+    elif path.name.startswith("sub-") and bids.fits(path.parent):
+        hint = (
+            f"It is a subject of BIDS; give the data set, {path.parent}, and to segment alone this "
+            f"one --participant-label {path.name.removeprefix('sub-')}"
+        )
     else:
         known = "\n".join(f"  {layout.looks_like}" for layout in LAYOUTS.values())
         hint = f"A data set is one of:\n{known}"
