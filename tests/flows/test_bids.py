@@ -63,8 +63,9 @@ def segmented(bids, model, wholesight, tmp_path) -> tuple[Path, Path]:
 def files_of(out: Path) -> list[str]:
     """Every file of a data set, but for those that .bidsignore names and the hidden ones."""
     ignored = (out / ".bidsignore").read_text().split()
+    assert set(ignored) == OWN_FILES
     names = [path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if path.is_file()]
-    return [name for name in names if f"/{name}" not in ignored and name[0] != "."]
+    return [name for name in names if name not in ignored and name[0] != "."]
 
 
 def require_valid(out: Path, is_bids) -> None:
@@ -94,7 +95,9 @@ def test_check_fit_calibrate_segment_evaluate(bids, wholesight, tiny, tmp_path, 
     checked = wholesight("check", bids, "--modality", "FLAIR")
     assert (checked.code, "layout: bids" in checked.out) == (0, True), checked.out
     flair = ("--modality", "FLAIR")
-    assert wholesight("fit", bids, *tiny, *flair, "--out", model).code == 0
+    fitted = wholesight("fit", bids, *tiny, *flair, "--out", model)
+    assert fitted.code == 0
+    assert fitted.out.split("Next:")[1].rstrip().endswith("--modality FLAIR")
     rule = ("--rule", "percentile", "--no-cost", "--by", "site")
     assert wholesight("calibrate", model, bids, *flair, *rule).code == 0
     assert wholesight("segment", model, bids, *flair, "--out", out).code == 0

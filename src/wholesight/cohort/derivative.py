@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import wholesight
+from wholesight.cohort.ledger import FAILURES, RESULTS
+from wholesight.cohort.run_file import RUN
 from wholesight.datasets import Case
+from wholesight.detector import NORMALS
 from wholesight.errors import UsageError
 from wholesight.io.bids_name import parse
 from wholesight.io.files import write_json, write_text
@@ -34,7 +37,8 @@ _NAME: Final = "wholesight"
 # How the scans' data set is called in BIDS URIs.
 _SCANS: Final = "scans"
 # run.json, results.tsv, failures.tsv and normals.safetensors, which lie in the folder itself.
-_OF_THE_RUN: Final = ("/run.json", "/results.tsv", "/failures.tsv", "/normals.safetensors")
+# Without a slash before them, which not every validator takes to mean that folder.
+_OF_THE_RUN: Final = (RUN, RESULTS, FAILURES, NORMALS)
 
 
 def require_own(out: Path) -> None:
