@@ -226,6 +226,14 @@ def test_prepared_images_keep_their_space(bids):
     assert (plain.mask, bool(moved.mask)) == (None, True)
 
 
+def test_prepared_images_keep_their_resolution(bids):
+    names = [f"sub-1_space-MNI152_res-{n}_desc-{what}" for n in (1, 2)
+             for what in ("preproc_T1w", "brain_mask")]  # fmt: skip
+    first, second = open_dataset(bids(*names)).cases
+    assert "res-1" in first.inside.name
+    assert "res-2" in second.inside.name
+
+
 def test_body_masks_and_other_masks(bids):
     names = ["a/sub-1_label-brain_mask", "a/sub-1_label-GM_mask", "a/sub-1_label-anomaly_mask"]
     case = open_dataset(bids("sub-1_FLAIR", *names)).cases[0]

@@ -36,7 +36,7 @@ _SUBJECT: Final = re.compile(r"sub-[0-9a-zA-Z+]+")
 # What is drawn or computed for an image; of these only some masks are of use here.
 _DERIVED: Final = ("mask", "dseg", "probseg", "defacemask")
 _LESION, _BRAIN = "lesion", "brain"
-# Entities that a mask has of its own, and no image shares.
+# Entities that say what a mask marks, and on which grid it and its image lie.
 _OWN: Final = ("label", "desc", "res", "space")
 
 
@@ -216,7 +216,8 @@ def _same_space(mask: BidsName, image: BidsName) -> bool:
     """Whether a mask lies on the image's grid by its name; space-FLAIR is that of the FLAIR."""
     own = image.entities.get("space", "orig")
     legal = {own, image.suffix} if own == "orig" else {own}
-    return mask.entities.get("space", "orig") in legal
+    same_size = mask.entities.get("res") == image.entities.get("res")
+    return same_size and mask.entities.get("space", "orig") in legal
 
 
 # ---------------------------------------------------------------- what is amiss
