@@ -73,7 +73,7 @@ def find(root: Path, modality: str | None) -> Found:
         site, split = people.get(subject, (None, None))
         mask, inside = lesions.of(name), brains.of(name)
         cases.append(Case(name.id, subject, path, mask, inside, split, site))
-    findings += [*lesions.findings(images, "lesion"), *brains.findings(images, "brain")]
+    findings += [*lesions.findings(images, _LESION), *brains.findings(images, _BRAIN)]
     return Found(cases, findings)
 
 
@@ -166,6 +166,13 @@ def _asked(modality: str, images: list[_File], root: Path) -> tuple[Mapping[str,
 # ---------------------------------------------------------------- which mask of each image
 
 
+# What it means when an image is left without its mask.
+_MEANS: Final = {
+    "lesion": "Of an image without one, training takes every slice as normal.",
+    "brain": "Of an image without one, the body is found by the recipe.",
+}
+
+
 class _Masks:
     """Masks of one kind, by the entities that they share with their image."""
 
@@ -202,7 +209,7 @@ class _Masks:
                 f"{kind} masks",
                 f"{count(len(left), f'{kind} mask')} of no image here "
                 f"({some(path.name for path in left)}). A mask has all entities of its image, and "
-                "no space other than its own.",
+                f"no space other than its own. {_MEANS[kind]}",
             )
 
 
