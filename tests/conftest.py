@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -68,6 +69,22 @@ def tiny_brats(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def is_bids() -> Callable[[str], bool]:
+    """Whether the official schema has a rule for this path in a derivative data set.
+
+    Its own validate_bids knows raw data sets alone.
+    """
+    from bidsschematools.rules import regexify_filename_rules
+    from bidsschematools.schema import load_schema
+
+    schema = load_schema()
+    groups = (schema.rules.files.common, schema.rules.files.deriv)
+    rules = [rule for group in groups for rule in regexify_filename_rules(group, schema, level=2)]
+    legal = [re.compile(rule["regex"]) for rule in rules]
+    return lambda path: any(rule.fullmatch(path) for rule in legal)
 
 
 # BraTS has 155 axial slices of 1 mm; the phantom's box has 144, and air is added around them.

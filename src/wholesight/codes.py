@@ -47,6 +47,7 @@ REFUSALS: Final[dict[str, dict[str, str]]] = {
         "E_NO_CASES": "No case is left for what is to be done.",
         "E_NO_NORMAL": "No normal slice is left to learn from.",
         "E_NO_TRUTH": "A case that is to be judged has no mask.",
+        "E_PARTICIPANTS": "participants.tsv of a BIDS data set cannot be understood.",
         "E_SPLIT": "split.json cannot be understood, or puts a subject into two parts.",
     },
     "Results that are read again": {

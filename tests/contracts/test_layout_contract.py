@@ -24,6 +24,14 @@ def folder_files(case: str) -> list[str]:
     return [f"{folder}/{case}.nii.gz" for folder in (CASES[case], "masks", "inside")]
 
 
+def bids_files(case: str) -> list[str]:
+    anat = f"sub-{case}/ses-1/anat/sub-{case}_ses-1"
+    masks = [
+        f"derivatives/any/{anat}_{name}_mask.nii.gz" for name in ("label-lesion", "desc-brain")
+    ]
+    return [f"{anat}_FLAIR.nii.gz", *masks]
+
+
 def manifest_files(case: str) -> list[str]:
     return [f"any where/{role} of {case}.nii.gz" for role in ("image", "mask", "inside")]
 
@@ -31,6 +39,11 @@ def manifest_files(case: str) -> list[str]:
 def write_split(root: Path) -> None:
     named = {split: [case for case in CASES if CASES[case] == split] for split in SPLITS}
     (root / "split.json").write_text(str(named).replace("'", '"'))
+
+
+def write_description_and_split(root: Path) -> None:
+    (root / "dataset_description.json").write_text('{"Name": "five", "BIDSVersion": "1.11.0"}')
+    write_split(root)
 
 
 def write_table(root: Path) -> None:
@@ -48,7 +61,10 @@ MAKERS = {
     "manifest": (manifest_files, write_table),
     "folder": (folder_files, write_nothing),
     "brats": (brats_files, write_split),
+    "bids": (bids_files, write_description_and_split),
 }
+# The cases of a subject are called as the subject is, but in BIDS.
+NAMED = {"bids": "sub-{}_ses-1"}
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -73,8 +89,11 @@ def test_it_is_recognised(layout):
 
 
 def test_every_case_is_there_once_and_nothing_is_amiss(layout):
-    found = open_dataset(layout[1])
-    assert [case.id for case in found.cases] == sorted(CASES)
+    name, root = layout
+    found = open_dataset(root)
+    assert [case.id for case in found.cases] == [
+        NAMED.get(name, "{}").format(case) for case in sorted(CASES)
+    ]
     assert found.findings == ()
 
 

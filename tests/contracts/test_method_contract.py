@@ -120,5 +120,15 @@ def test_resolved_recipe_gives_the_same_recipe(name, small_recipe):
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_a_map_that_is_said_to_lie_in_0_to_1_does(name, small_recipe):
+    recipe = ready(small_recipe(name))
+    found = recipe.method.anomaly_map(*batch_of(recipe))
+    if recipe.method.unit_map:
+        assert found.min() >= 0
+        assert found.max() <= 1 + 1e-6  # enlarging rounds
+    assert recipe.method.unit_map == (name in {"bmvc2021", "vae-paper"})
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_every_method_names_its_source(name, small_recipe):
     assert len(small_recipe(name).method.reference) > 20

@@ -136,7 +136,7 @@ def test_a_case_folder_is_its_image(tmp_path, monkeypatch, separator):
         (case / f"case7{separator}{role}.nii.gz").write_bytes(b"")
     monkeypatch.chdir(case)
     for path in (case, Path()):
-        ((found, name),) = plan([path]).jobs
+        ((found, name, _),) = plan([path]).jobs
         assert name == f"case7{separator}flair"
         assert found.inside is not None
         assert found.mask is None

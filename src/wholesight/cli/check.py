@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wholesight.cli.options import Modality
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -22,10 +24,7 @@ def check(
         Path,
         typer.Argument(metavar="DATA", help="A data set's folder, or its cases.tsv."),
     ],
-    modality: Annotated[
-        str | None,
-        typer.Option(help="Which image of each case, where a case has several (flair, t1, ...)."),
-    ] = None,
+    modality: Modality = None,
     json: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write the report as JSON too; - prints only the JSON."),

@@ -77,7 +77,8 @@ def fit(
     seconds = detector.record["seconds"]
     terms = _softened(found, screen)
     screen.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:", soft_wrap=True)
-    screen.print("  " + command("calibrate", out, data, *terms), soft_wrap=True)
+    image = ["--modality", modality] if modality else []
+    screen.print("  " + command("calibrate", out, data, *terms, *image), soft_wrap=True)
 
 
 def _softened(data: DataSet, screen: Console) -> list[str]:

@@ -25,7 +25,10 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder mad
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]
 Modality = Annotated[
     str | None,
-    typer.Option(help="Which image of each case, where a case has several (flair, t1, ...)."),
+    typer.Option(
+        help="Which image of each case, where a case has several: flair, t1, ...; in BIDS a "
+        "suffix, entities before it: acq-tse_FLAIR."
+    ),
 ]
 Device = Annotated[
     DeviceName, typer.Option(help="Where the network runs; auto takes a GPU when there is one.")

@@ -31,6 +31,13 @@ def segment(
     ],
     out: Out,
     subset: Subset = "all",
+    participant_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Only this subject of a data set, with or without sub-. May be repeated.",
+        ),
+    ] = None,
     modality: Modality = None,
     site: Annotated[
         str | None,
@@ -61,7 +68,14 @@ def segment(
     from wholesight.cohort.plan import plan
 
     require_fdr(fdr)
-    jobs, left_out = plan(inputs, subset=subset, modality=modality, site=site, volume=volume)
+    jobs, left_out = plan(
+        inputs,
+        subset=subset,
+        participants=participant_label or (),
+        modality=modality,
+        site=site,
+        volume=volume,
+    )
     from wholesight.cohort.run import segment_cohort
     from wholesight.datasets.finding import some
     from wholesight.detector import Detector, device_name

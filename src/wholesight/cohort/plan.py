@@ -10,18 +10,30 @@ from typing import Final, NamedTuple
 
 from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_case, scans_in
 from wholesight.datasets import LAYOUTS, Case, open_dataset
-from wholesight.errors import InputError, UsageError
+from wholesight.datasets.split import known_as
+from wholesight.errors import InputError, UsageError, nearest
 from wholesight.io.formats import is_image, stem
+from wholesight.io.outputs import Outputs, derivative, flat
 
 # run.json beside the outputs records the run itself.
 RESERVED: Final = "run"
 
 
 class Job(NamedTuple):
-    """One scan to segment: its case without the truth, and the stem of its outputs."""
+    """One scan to segment: its case without the truth, and the stem of its outputs.
+
+    bids : the BIDS data set that it is of, where the outputs are to be a derivative of it.
+    """
 
     case: Case
     stem: str
+    bids: Path | None = None
+
+    def outputs(self, *, unit: bool) -> Outputs:
+        """Return where its outputs go. unit : whether the model's maps lie in [0, 1]."""
+        if self.bids is None:
+            return flat(self.stem, self.case.image)
+        return derivative(self.stem, unit=unit)
 
 
 class Plan(NamedTuple):
@@ -35,6 +47,7 @@ def plan(
     inputs: Sequence[Path],
     *,
     subset: str = "all",
+    participants: Sequence[str] = (),
     modality: str | None = None,
     site: str | None = None,
     volume: int | None = None,
@@ -42,15 +55,18 @@ def plan(
     """Turn files, folders of files, case folders and data sets into jobs, in the order given.
 
     Masks and maps of a scan that is among the inputs or beside them are left out. subset : which
-    split of a data set. modality : which image of a case. site : where those scans were acquired
+    split of a data set. participants : which subjects of it, all where none is named. modality :
+    which image of a case. site : where those scans were acquired
     of which the data set does not say it. volume : which one of a series, of every scan of which
     the data set does not say it. Raises InputError when nothing is there, UsageError when
     an option applies to nothing or two inputs would write the same output.
+
+    Outputs are a derivative of BIDS where all scans are of one BIDS data set.
     """
     if not any(path.exists() for path in inputs):
         raise InputError(f"{inputs[0]}: no such file or folder.", code="E_NOT_FOUND")
     kinds = {path: _kind(path) for path in inputs}
-    _refuse_idle_options(kinds, subset, modality)
+    _refuse_idle_options(kinds, subset, participants, modality)
     files = [file for path, kind in kinds.items() for file in _FILES[kind](path)]
     dropped = left_out(files)
     jobs: list[Job] = []
@@ -65,6 +81,9 @@ def plan(
             kept = [file for file in _FILES[kind](path) if file not in dropped]
             jobs += [Job(plain_case(file), stem(file)) for file in kept]
     _require_jobs(jobs, dropped)
+    jobs = _of_participants(jobs, participants)
+    if len({job.bids for job in jobs}) > 1:
+        jobs = [job._replace(bids=None) for job in jobs]
     _refuse_collisions(jobs)
     return Plan(_of_volume(_sited(jobs, site), volume), dropped)
 
@@ -93,9 +112,25 @@ def _of_dataset(path: Path, subset: str, modality: str | None) -> list[Job]:
     found = open_dataset(path, modality=modality)
     # Over the whole set, so that a case's outputs are called alike whatever subset is asked for.
     by_id = _stems_mislead(found.cases)
+    bids = path if found.layout == "bids" else None
     # Without its truth: a broken lesion mask is no reason not to segment, nor is it ever looked at.
     cases = [replace(case, mask=None) for case in found.subset(subset)]
-    return [Job(case, case.id if by_id else stem(case.image)) for case in cases]
+    return [Job(case, case.id if by_id else stem(case.image), bids) for case in cases]
+
+
+def _of_participants(jobs: list[Job], named: Sequence[str]) -> list[Job]:
+    """Keep the scans of some subjects. Raises UsageError for one that has none."""
+    if not named:
+        return jobs
+    there = {job.case.subject for job in jobs}
+    wanted = {known_as(name, there) for name in named}
+    unknown = sorted(wanted - there)
+    if unknown:
+        raise UsageError(
+            f"--participant-label {unknown[0]}: there is no scan of this subject. "
+            f"{nearest(unknown[0], there)}"
+        )
+    return [job for job in jobs if job.case.subject in wanted]
 
 
 def _sited(jobs: list[Job], site: str | None) -> list[Job]:
@@ -129,8 +164,15 @@ def _stems_mislead(cases: Sequence[Case]) -> bool:
     )
 
 
-def _refuse_idle_options(kinds: dict[Path, str], subset: str, modality: str | None) -> None:
+def _refuse_idle_options(
+    kinds: dict[Path, str], subset: str, participants: Sequence[str], modality: str | None
+) -> None:
     there = set(kinds.values())
+    if participants and "data set" not in there:
+        raise UsageError(
+            f"--participant-label {participants[0]}: none of the inputs is a data set, so nothing "
+            "says whose scan is whose. Give the data set's folder, or leave it out."
+        )
     if subset != "all" and "data set" not in there:
         raise UsageError(
             f"--subset {subset}: none of the inputs is a data set, so there are no splits to "
@@ -155,10 +197,13 @@ def _require_jobs(jobs: Sequence[Job], dropped: Sequence[Path]) -> None:
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    counted = Counter(job.stem for job in jobs)
-    twice = [name for name, count in counted.items() if count > 1]
+    # A mask's name is the same whatever the model's maps are.
+    masks = [job.outputs(unit=False).mask for job in jobs]
+    twice = [name for name, count in Counter(masks).items() if count > 1]
     if twice:
-        those = ", ".join(str(job.case.image) for job in jobs if job.stem == twice[0])
+        those = ", ".join(
+            str(job.case.image) for job, mask in zip(jobs, masks, strict=True) if mask == twice[0]
+        )
         raise UsageError(
             f"{len(twice)} output names would be written more than once, the first for {those}. "
             "Rename the files, or segment them into different --out folders."

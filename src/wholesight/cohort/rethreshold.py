@@ -29,6 +29,12 @@ from wholesight.calibration import SCREENING, Normals, Terms, Threshold, thresho
 from wholesight.calibration.sites import threshold_of_each_site
 from wholesight.cleanup import Cleanup
 from wholesight.cohort.decision import NO_P
+from wholesight.cohort.derivative import (
+    OF_A_DERIVATIVE,
+    copy_sidecar,
+    describe_again,
+    unlinked,
+)
 from wholesight.cohort.ledger import FAILURES, RESULTS
 from wholesight.cohort.notes import ON_MASK, notes_on_mask
 from wholesight.cohort.run import Ended, Log, Tell, conclude
@@ -39,6 +45,7 @@ from wholesight.detector import NORMALS, Segmentation
 from wholesight.errors import InputError, UsageError, nearest
 from wholesight.io.files import make_folder, require_new, sha256, write_bytes, write_json
 from wholesight.io.formats import FORMATS, ROLES, format_of
+from wholesight.io.outputs import derivative
 
 
 class Group(NamedTuple):
@@ -89,13 +96,14 @@ def rethreshold(source: Source, groups: Groups, out: Path, *, fdr: float, tell: 
     """
     require_new(out)
     log = Log(failures=list(source.failures))
-    with _all_or_nothing(out, source.cases):
+    with _all_or_nothing(out, source):
         make_folder(out)
         content = source.calibration.normals.to_bytes()
         write_bytes(out / NORMALS, content)
+        linked = source.is_bids and describe_again(out, source.folder)
         for case in source.cases:
-            with log.isolated(case, source.folder / f"{case}.json"):
-                log.records[case] = _case(source, groups, case, out)
+            with log.isolated(case, source.record_of(case)):
+                log.records[case] = _case(source, groups, case, out, linked=linked)
             tell(case, log.spoken(case))
         facts = _facts(source, groups, hashlib.sha256(content).hexdigest())
         normals = [group.normals for group in groups.values()]
@@ -103,27 +111,33 @@ def rethreshold(source: Source, groups: Groups, out: Path, *, fdr: float, tell: 
         return conclude(out, log, facts, normals, scans=scans, fdr=fdr)
 
 
-def _case(source: Source, groups: Groups, case: str, out: Path) -> dict[str, Any]:
-    """Write mask, map and JSON of one case. Returns the JSON's content."""
+def _case(source: Source, groups: Groups, case: str, out: Path, *, linked: bool) -> dict[str, Any]:
+    """Write mask, map and JSON of one case. Returns the JSON's content.
+
+    linked : whether a derivative data set says where the scans are, so that it may point at them.
+    """
     clock = time.monotonic()
     mapped = read_case(source, case)
     read_s = time.monotonic() - clock
     group = _group(groups, mapped)
     found = _segmented(mapped, source.cleanup, group.threshold)
-    names = mapped.names
-    format_of(mapped.path).write(found.mask, out / names["mask"], mapped.path)
-    _link(mapped.path, out / names["anomaly"])
+    outputs = mapped.outputs
+    if outputs.sidecar:
+        make_folder((out / outputs.record).parent)
+        copy_sidecar(source.folder / outputs.sidecar, out / outputs.sidecar, linked=linked)
+    format_of(mapped.path).write(found.mask, out / outputs.mask, mapped.path)
+    _link(mapped.path, out / outputs.anomaly)
     rare = rarity(group.normals, found.score)
     record = {
-        **mapped.record,
+        **(mapped.record if linked else unlinked(mapped.record)),
         "threshold": group.threshold.to_json(),
         **mask_facts(found.mask),
         **rare,
-        "outputs": {name: sha256(out / name) for name in names.values()},
+        "outputs": {name: sha256(out / name) for name in outputs.before_record},
         "notes": _notes(mapped, group.threshold, found, rare),
         "seconds": {"read": round(read_s, 3), "total": round(time.monotonic() - clock, 3)},
     }
-    write_json(out / f"{case}.json", record)
+    write_json(out / outputs.record, record)
     return record
 
 
@@ -192,18 +206,29 @@ def _link(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _all_or_nothing(out: Path, cases: list[str]) -> Iterator[None]:
+def _all_or_nothing(out: Path, source: Source) -> Iterator[None]:
     """Take away what was written when not all of it was, Ctrl-C included."""
     was_there = out.exists()
     try:
         yield
     except BaseException:
-        endings = {each.outputs[role] for each in FORMATS.values() for role in ROLES}
-        outputs = [f"_{role}{end}" for role in ROLES for end in sorted(endings)]
-        names = [f"{case}{end}" for case in cases for end in (*outputs, ".json")]
+        names = [name for case in source.cases for name in _possible(case, bids=source.is_bids)]
         with contextlib.suppress(OSError):
-            for name in (*names, NORMALS, RESULTS, FAILURES, RUN):
+            for name in (*names, NORMALS, RESULTS, FAILURES, RUN, *OF_A_DERIVATIVE):
                 (out / name).unlink(missing_ok=True)
+            # The deepest first; "." is the folder itself.
+            for folder in sorted({place for name in names for place in Path(name).parents})[:0:-1]:
+                if (out / folder).is_dir():
+                    (out / folder).rmdir()
             if not was_there:
                 out.rmdir()
         raise
+
+
+def _possible(case: str, *, bids: bool) -> list[str]:
+    """Return every file that may be written for a case."""
+    if bids:
+        return [name for unit in (True, False) for name in derivative(case, unit=unit).all]
+    endings = {each.outputs[role] for each in FORMATS.values() for role in ROLES}
+    outputs = [f"_{role}{end}" for role in ROLES for end in sorted(endings)]
+    return [f"{case}{end}" for end in (*outputs, ".json")]

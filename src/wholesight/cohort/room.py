@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wholesight.cohort.derivative import OF_A_DERIVATIVE, require_own
 from wholesight.cohort.ledger import RESULT_COLUMNS, listed
 from wholesight.cohort.plan import Job
 from wholesight.cohort.run_file import RUN, run_facts, thresholds_of
@@ -16,11 +17,12 @@ from wholesight.datasets.finding import some
 from wholesight.detector import NORMALS, Detector
 from wholesight.errors import UsageError
 from wholesight.io.files import sha256, write_bytes
-from wholesight.io.formats import output_names
 
 
 def require_room(out: Path, jobs: Sequence[Job], detector: Detector, *, resume: bool) -> None:
     """Refuse to mix two runs in one folder, or to write over what is there. Raises UsageError."""
+    if jobs[0].bids:
+        require_own(out)
     if resume:
         _require_same_run(out, detector)
         _require_whole_cohort(out, jobs)
@@ -30,12 +32,9 @@ def require_room(out: Path, jobs: Sequence[Job], detector: Detector, *, resume: 
             f"{out}: holds the results of an earlier run. Choose another --out, delete the folder, "
             "or add --resume to segment only what is missing there."
         )
-    names = (
-        name
-        for job in jobs
-        for name in (*output_names(job.stem, job.case.image).values(), f"{job.stem}.json")
-    )
-    taken = next((out / name for name in (*names, NORMALS) if (out / name).exists()), None)
+    names = [name for job in jobs for name in job.outputs(unit=detector.has_unit_maps).all]
+    names += [NORMALS, *(OF_A_DERIVATIVE if jobs[0].bids else ())]
+    taken = next((out / name for name in names if (out / name).exists()), None)
     if taken:
         # Perhaps a mask that a person drew, in a folder of scans, or the folder of a model.
         raise UsageError(
@@ -116,7 +115,8 @@ def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
     written. detector : with the threshold of the scan's site.
     """
     try:
-        record = json.loads((out / f"{job.stem}.json").read_bytes())
+        outputs = job.outputs(unit=detector.has_unit_maps)
+        record = json.loads((out / outputs.record).read_bytes())
         same = (
             record["model"] == detector.digest
             and record["threshold"] == detector.calibrated_threshold.to_json()
@@ -124,7 +124,7 @@ def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
             and record["volume"] == job.case.volume
             and rarity(detector.normals, record["score"]).items() <= record.items()
             and all(record[name] == sha for name, sha in hashes_of(job).items())
-            and record["outputs"].keys() == set(output_names(job.stem, job.case.image).values())
+            and record["outputs"].keys() == set(outputs.before_record)
             and all(sha256(out / name) == sha for name, sha in record["outputs"].items())
             and set(record) >= {*RESULT_COLUMNS} - {"case", "abnormal"}
         )

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from wholesight.calibration import Normals
 from wholesight.calibration.wording import partly_normal
 from wholesight.cohort.decision import Decision, decide
+from wholesight.cohort.derivative import describe
 from wholesight.cohort.ledger import Failure, Outcome, outcome, write_ledger
 from wholesight.cohort.plan import Job
 from wholesight.cohort.room import finished, keep_normals, require_room
-from wholesight.cohort.run_file import RUN, run_facts
+from wholesight.cohort.run_file import BIDS, RUN, run_facts
 from wholesight.cohort.worker import segment_case
 from wholesight.detector import Detector
 from wholesight.errors import InputError, ModelError, OutputError, UsageError
@@ -97,6 +98,9 @@ def segment_cohort(
     log = Log(records=dict(before), skipped=len(before))
     try:
         facts["normals"] = keep_normals(detector, out)
+        if jobs[0].bids:
+            facts["layout"] = BIDS
+            describe(out, facts, source=jobs[0].bids)
         for job in jobs:
             if job.stem not in before:
                 with log.isolated(job.stem, job.case.image):

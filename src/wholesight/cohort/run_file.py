@@ -18,6 +18,8 @@ from wholesight.errors import InputError
 from wholesight.prep.body import BODIES
 
 RUN: Final = f"{RESERVED}.json"
+# The layout of a run whose outputs are a derivative data set; others say none and lie flat.
+BIDS: Final = "bids"
 # Rules that may be about places; what is too small for one is then part of the promise.
 _OF_PLACES: Final = ("fwe", "tolerance")
 
@@ -47,6 +49,7 @@ def facts_with(run: Mapping[str, Any], thresholds: Mapping[Any, Threshold]) -> d
         **({"threshold": each[None]} if None in each else {"by_site": each}),
         "body": run.get("body"),
         "cleanup": run["cleanup"],
+        **({"layout": run["layout"]} if "layout" in run else {}),
     }
 
 
@@ -103,6 +106,7 @@ _PARTS: Final[dict[str, Callable[[Any], bool]]] = {
     "recipe": lambda value: isinstance(value, str),
     # Not there in the first runs that were written.
     "body": lambda value: value is None or (isinstance(value, dict) and _is_body(value)),
+    "layout": lambda value: value in (None, BIDS),
 }
 _OF_ALL: Final[dict[str, Callable[[Any], bool]]] = {"threshold": _is_threshold}
 _BY_SITE: Final[dict[str, Callable[[Any], bool]]] = {"by_site": _are_thresholds}

@@ -18,11 +18,12 @@ from wholesight.calibration import Normals
 from wholesight.calibration.wording import partly_normal
 from wholesight.cleanup import Cleanup
 from wholesight.cohort.ledger import RESULTS, Failure, failed, listed
-from wholesight.cohort.run_file import RUN, read_run, thresholds_of
+from wholesight.cohort.run_file import BIDS, RUN, read_run, thresholds_of
 from wholesight.detector.folder import NORMALS, RECORD, read_calibration
 from wholesight.errors import InputError, ModelError
 from wholesight.io.files import sha256, unreadable
 from wholesight.io.formats import ROLES, stem
+from wholesight.io.outputs import Outputs, derivative
 from wholesight.io.reading import read
 from wholesight.volume import Volume
 
@@ -56,6 +57,18 @@ class Source(NamedTuple):
     calibration: Basis
 
     @property
+    def is_bids(self) -> bool:
+        """Whether the run is a derivative data set."""
+        return self.run.get("layout") == BIDS
+
+    def record_of(self, case: str) -> Path:
+        """Return where a case's JSON is. Raises ValueError for a case of another layout."""
+        # It is called alike whatever the maps are.
+        return self.folder / (
+            derivative(case, unit=False).record if self.is_bids else f"{case}.json"
+        )
+
+    @property
     def missing(self) -> int:
         """How many scans of the run have no map: they failed, or the run was stopped."""
         scans = self.run.get("scans")
@@ -66,11 +79,11 @@ class Source(NamedTuple):
 class Mapped(NamedTuple):
     """A case of the run. record : its JSON. path : of its map, which is as it was written.
 
-    names : {role: file name} of what was written.
+    outputs : where what was written lies.
     """
 
     record: dict[str, Any]
-    names: Mapping[str, str]
+    outputs: Outputs
     path: Path
     anomaly: Volume
 
@@ -103,7 +116,13 @@ def open_run(folder: Path, *, normals_of: Path | None = None) -> Source:
     cleanup = _cleanup(folder, run)
     basis = _of_run(folder, run) if normals_of is None else _of_model(normals_of, run)
     failures = [failure for failure in failed(folder) if failure.case not in cases]
-    return Source(folder, run, cleanup, cases, failures, basis)
+    source = Source(folder, run, cleanup, cases, failures, basis)
+    try:
+        for case in cases:
+            source.record_of(case)
+    except ValueError as fault:
+        raise _damaged(folder / RESULTS, str(fault)) from fault
+    return source
 
 
 def _cleanup(folder: Path, run: Mapping[str, Any]) -> Cleanup:
@@ -186,20 +205,29 @@ def _digest(model: Path) -> str:
 
 def read_case(source: Source, case: str) -> Mapped:
     """Read a case. Raises InputError when its map is not there or not what segment wrote."""
-    path = source.folder / f"{case}.json"
+    path = source.record_of(case)
     try:
         record = json.loads(path.read_bytes())
-        names = {role: _written(record, f"{case}_{role}") for role in ROLES}
-        model, name = record["model"], names["anomaly"]
+        outputs = _outputs(source, case, record)
+        model, name = record["model"], outputs.anomaly
         written = record["outputs"][name]
         known = record.keys() >= {"notes", "site", "score", "subject", "body_voxels", "body_ml"}
     except OSError as fault:
         raise unreadable(path, fault) from fault
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as fault:
         raise _damaged(path, f"{type(fault).__name__}: {fault}") from fault
     if not known or model != source.run["model"]:
         raise _damaged(path, "not of this run, or a part is missing")
-    return Mapped(record, names, source.folder / name, _map(source.folder / name, written))
+    return Mapped(record, outputs, source.folder / name, _map(source.folder / name, written))
+
+
+def _outputs(source: Source, case: str, record: Mapping[str, Any]) -> Outputs:
+    """Return where a case's files are; their names come from the case, never from the record."""
+    if not source.is_bids:
+        names = {role: _written(record, f"{case}_{role}") for role in ROLES}
+        return Outputs(**names, record=f"{case}.json")
+    legal = (derivative(case, unit=unit) for unit in (True, False))
+    return next(each for each in legal if {*each.before_record} == record["outputs"].keys())
 
 
 def _written(record: Mapping[str, Any], called: str) -> str:

@@ -11,11 +11,12 @@ from scipy.ndimage import generate_binary_structure, label
 
 from wholesight.calibration import Normals
 from wholesight.calibration.typical import Likeness
+from wholesight.cohort.derivative import map_sidecar, mask_sidecar
 from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
-from wholesight.io.files import sha256, write_json
-from wholesight.io.formats import format_of, output_names
+from wholesight.io.files import make_folder, sha256, write_json
+from wholesight.io.formats import format_of
 from wholesight.volume import Volume
 
 
@@ -32,8 +33,10 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     read_s = time.monotonic() - clock
     found = detector.segment(scan.image, scan.inside)
     network_s = time.monotonic() - clock - read_s
-    outputs = _write(found, job, out)
+    outputs = job.outputs(unit=detector.has_unit_maps)
+    hashes = _write(found, job, out, unit=detector.has_unit_maps)
     record = {
+        **(mask_sidecar(job.case, job.bids, out) if job.bids else {}),
         "input": job.case.image.name,
         "volume": job.case.volume,
         **sources,
@@ -45,7 +48,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
         **rarity(detector.normals, found.score),
         "qc": found.likeness.verdict,
         "likeness": _rounded(found.likeness),
-        "outputs": outputs,
+        "outputs": hashes,
         "notes": notes(detector, job.case, scan.image, found),
         "seconds": {
             "read": round(read_s, 3),
@@ -53,7 +56,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
             "total": round(time.monotonic() - clock, 3),
         },
     }
-    write_json(out / f"{job.stem}.json", record)
+    write_json(out / outputs.record, record)
     return record
 
 
@@ -88,15 +91,16 @@ def _hash(path: Path | None) -> str | None:
         return None
 
 
-def _write(found: Segmentation, job: Job, out: Path) -> dict[str, str]:
-    """Write both volumes; returns {file name: sha256}."""
-    source = job.case.image
-    volumes = {"anomaly": found.map, "mask": found.mask}
-    hashes = {}
-    for role, name in output_names(job.stem, source).items():
-        format_of(source).write(volumes[role], out / name, source)
-        hashes[name] = sha256(out / name)
-    return hashes
+def _write(found: Segmentation, job: Job, out: Path, *, unit: bool) -> dict[str, str]:
+    """Write both volumes, and the map's sidecar where it has one; returns {file: sha256}."""
+    source, outputs = job.case.image, job.outputs(unit=unit)
+    if job.bids:
+        make_folder((out / outputs.record).parent)
+    for volume, name in ((found.map, outputs.anomaly), (found.mask, outputs.mask)):
+        format_of(source).write(volume, out / name, source)
+    if job.bids and outputs.sidecar:
+        write_json(out / outputs.sidecar, map_sidecar(job.case, job.bids, out, unit=unit))
+    return {name: sha256(out / name) for name in outputs.before_record}
 
 
 def mask_facts(mask: Volume) -> dict[str, Any]:

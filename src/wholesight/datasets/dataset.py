@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wholesight.datasets import brats, folder, manifest
+from wholesight.datasets import bids, brats, folder, manifest
 from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found
 from wholesight.datasets.split import FILE as SPLIT_FILE
@@ -30,6 +30,7 @@ LAYOUTS: dict[str, Layout] = {
     "manifest": Layout(manifest.fits, manifest.find, manifest.LOOKS_LIKE),
     "folder": Layout(folder.fits, folder.find, folder.LOOKS_LIKE),
     "brats": Layout(brats.fits, brats.find, brats.LOOKS_LIKE),
+    "bids": Layout(bids.fits, bids.find, bids.LOOKS_LIKE),
 }
 
 
@@ -115,6 +116,11 @@ def survey(path: Path, *, modality: str | None = None) -> DataSet:
 def _no_layout(path: Path) -> InputError:
     if path.is_dir() and any(path.glob(f"{glob.escape(path.name)}[_-]*.nii*")):
         hint = f"It looks like one case; give the folder that holds it: {path.parent}"
+    elif path.name.startswith("sub-") and bids.fits(path.parent):
+        hint = (
+            f"It is a subject of BIDS; give the data set, {path.parent}, and to segment alone this "
+            f"one --participant-label {path.name.removeprefix('sub-')}"
+        )
     else:
         known = "\n".join(f"  {layout.looks_like}" for layout in LAYOUTS.values())
         hint = f"A data set is one of:\n{known}"

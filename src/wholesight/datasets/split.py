@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ def assign(cases: Iterable[Case], path: Path) -> Found:
     two disagree, or where a subject ends up in two splits, that is an error.
     """
     cases = list(cases)
-    named, findings = read_split(path) if path.exists() else ({}, [])
-    findings += _unmatched(named, {case.subject for case in cases}, path)
+    subjects = {case.subject for case in cases}
+    named, findings = read_split(path, subjects) if path.exists() else ({}, [])
+    findings += _unmatched(named, subjects, path)
     for case in cases:
         told = named.get(case.subject, case.split)
         if case.split not in (None, told):
@@ -46,8 +47,11 @@ def assign(cases: Iterable[Case], path: Path) -> Found:
     return Found(cases, findings + _shared_subjects(cases) + _without_split(cases, path))
 
 
-def read_split(path: Path) -> tuple[dict[str, str], list[Finding]]:
-    """Read subject -> split, and list what is wrong with the file. Never raises for its content."""
+def read_split(path: Path, subjects: Container[str]) -> tuple[dict[str, str], list[Finding]]:
+    """Read subject -> split, and list what is wrong with the file. Never raises for its content.
+
+    subjects : those that are there; sub-01 is the subject 01 where that one is.
+    """
     try:
         # Pairs, because a key that is given twice would silently lose the first list.
         content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list)
@@ -58,11 +62,21 @@ def read_split(path: Path) -> tuple[dict[str, str], list[Finding]]:
     if fault:
         return {}, [error("E_SPLIT", path.name, f"{path}: {fault}")]
     places: dict[str, list[str]] = defaultdict(list)
-    for split, subjects in content:
-        for subject in subjects:
-            places[subject].append(split)
+    for split, names in content:
+        for name in names:
+            places[known_as(name, subjects)].append(split)
     findings = [finding for item in places.items() for finding in _twice(*item, path)]
     return {subject: splits[0] for subject, splits in places.items()}, findings
+
+
+def known_as(name: str, subjects: Container[str]) -> str:
+    """Return the subject that a name means: BIDS writes sub-01 for 01.
+
+    >>> known_as("sub-01", {"01"}), known_as("sub-01", {"sub-01"}), known_as("02", {"01"})
+    ('01', 'sub-01', '02')
+    """
+    label = name.removeprefix("sub-")
+    return label if name not in subjects and label in subjects else name
 
 
 def _shape_fault(content: Any) -> str | None:

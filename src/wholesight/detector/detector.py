@@ -108,6 +108,11 @@ class Detector:
         return not self.recipe.method.scaled_per_slice
 
     @property
+    def has_unit_maps(self) -> bool:
+        """Whether its maps lie in [0, 1], of every scan; averaging keeps them there."""
+        return self.recipe.method.unit_map and self.recipe.prep.maps.level == "none"
+
+    @property
     def calibrated_threshold(self) -> Threshold:
         """The one threshold. Raises ModelError while there is none, or one a site."""
         if self.by_site:

@@ -103,6 +103,10 @@ class ConstrainedVAE(Method):
     def scaled_per_slice(self) -> bool:
         return self.map_normalisation in _ONE_RANGE_A_SLICE
 
+    @property
+    def unit_map(self) -> bool:
+        return self.map_normalisation is min_max
+
     def doubts(self, epochs: int) -> list[str]:
         pixels = self._constrained_side() ** 2
         return [doubt for term in self.terms for doubt in term.doubts(pixels, epochs)]

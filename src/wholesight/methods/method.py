@@ -61,6 +61,11 @@ class Method(nn.Module, ABC):
         """
         return False
 
+    @property
+    def unit_map(self) -> bool:
+        """Whether every value of the map lies in [0, 1] by the way it is made."""
+        return False
+
     def doubts(self, epochs: int) -> list[str]:
         """Return what to tell before training that long, a sentence or two each.
 

@@ -2,7 +2,8 @@
 
 Names that are known, for a case `x` (its id, or else its image's name without ending):
 `x_anomaly.nii.gz` is its map, `x_mask.nii.gz` its mask. A plain `x.nii.gz` is a map, or a mask when
-all plain files of the folder hold 0 and 1 alone. Maps alone or masks alone will do.
+all plain files of the folder hold 0 and 1 alone. Maps alone or masks alone will do. Where the image
+has a name of BIDS, the folder may be a derivative data set as `segment` writes it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 from wholesight.datasets import Case
 from wholesight.datasets.finding import some
 from wholesight.errors import InputError
+from wholesight.io.bids_name import parse
 from wholesight.io.formats import SUFFIXES, stem
+from wholesight.io.outputs import Outputs, derivative
 from wholesight.io.reading import read
 
 _MAP: Final = "_anomaly"
@@ -61,14 +64,25 @@ def find_map_files(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
 
 
 def _named(folder: Path, case: Case) -> MapFiles:
-    """Find x_anomaly and x_mask; a mask goes with the map of the same name."""
-    names = _names(case)
-    for name in names:
-        path = _file(folder, f"{name}{_MAP}")
-        if path is not None:
-            return MapFiles(path, _file(folder, f"{name}{_MASK}"))
-    masks = (_file(folder, f"{name}{_MASK}") for name in names)
-    return MapFiles(None, next((path for path in masks if path), None))
+    """Find x_anomaly and x_mask, or those of BIDS; a mask goes with the map of the same name."""
+    found = [
+        MapFiles(_file(folder, f"{name}{_MAP}"), _file(folder, f"{name}{_MASK}"))
+        for name in _names(case)
+    ]
+    found += [
+        MapFiles(*(_there(folder / name) for name in (outputs.anomaly, outputs.mask)))
+        for outputs in _derivatives(case)
+    ]
+    masks = (files for files in found if files.mask)
+    return next((files for files in found if files.map), next(masks, MapFiles(None, None)))
+
+
+def _derivatives(case: Case) -> list[Outputs]:
+    """Return where the files of a case may lie in a derivative data set."""
+    name = parse(stem(case.image))
+    if name is None or not name.is_image:
+        return []
+    return [derivative(name.text, unit=unit) for unit in (True, False)]
 
 
 def _plain(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
@@ -87,8 +101,12 @@ def _names(case: Case) -> list[str]:
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    paths = (folder / f"{name}{end}" for end in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+    paths = (_there(folder / f"{name}{end}") for end in SUFFIXES)
+    return next((path for path in paths if path), None)
+
+
+def _there(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 def _is_mask(path: Path) -> bool:
