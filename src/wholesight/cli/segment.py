@@ -14,6 +14,7 @@ from wholesight.cli.options import (
     Modality,
     Model,
     Out,
+    Series,
     Subset,
     require_fdr,
 )
@@ -46,6 +47,7 @@ def segment(
             min=0, metavar="K", help="Which volume of a 4-D file, counted from 0; of every scan."
         ),
     ] = None,
+    series: Series = None,
     fdr: Fdr = 0.05,
     device: Device = DeviceName.auto,
     resume: Annotated[
@@ -61,7 +63,9 @@ def segment(
     from wholesight.cohort.plan import plan
 
     require_fdr(fdr)
-    jobs, left_out = plan(inputs, subset=subset, modality=modality, site=site, volume=volume)
+    jobs, left_out = plan(
+        inputs, subset=subset, modality=modality, site=site, volume=volume, series=series
+    )
     from wholesight.cohort.run import segment_cohort
     from wholesight.datasets.finding import some
     from wholesight.detector import Detector, device_name

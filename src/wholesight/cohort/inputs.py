@@ -19,7 +19,9 @@ _SEPARATORS: Final = ("_", "-")
 
 
 def scans_in(folder: Path) -> list[Path]:
-    """Return the NIfTI files that lie in a folder, sorted; what the system hides is none.
+    """Return the scans that lie in a folder, sorted; what the system hides is none.
+
+    A scan is a file, or a folder with a DICOM series.
 
     Raises InputError.
     """

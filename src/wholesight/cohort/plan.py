@@ -38,14 +38,16 @@ def plan(
     modality: str | None = None,
     site: str | None = None,
     volume: int | None = None,
+    series: str | None = None,
 ) -> Plan:
     """Turn files, folders of files, case folders and data sets into jobs, in the order given.
 
     Masks and maps of a scan that is among the inputs or beside them are left out. subset : which
     split of a data set. modality : which image of a case. site : where those scans were acquired
     of which the data set does not say it. volume : which one of a series, of every scan of which
-    the data set does not say it. Raises InputError when nothing is there, UsageError when
-    an option applies to nothing or two inputs would write the same output.
+    the data set does not say it. series : likewise, which DICOM series of a folder. Raises
+    InputError when nothing is there, UsageError when an option applies to nothing or two inputs
+    would write the same output.
     """
     if not any(path.exists() for path in inputs):
         raise InputError(f"{inputs[0]}: no such file or folder.", code="E_NOT_FOUND")
@@ -66,12 +68,15 @@ def plan(
             jobs += [Job(plain_case(file), stem(file)) for file in kept]
     _require_jobs(jobs, dropped)
     _refuse_collisions(jobs)
-    return Plan(_of_volume(_sited(jobs, site), volume), dropped)
+    return Plan(_of_volume(_sited(jobs, site), volume, series), dropped)
 
 
 def _kind(path: Path) -> str:
-    """Return how an input is to be read: file, folder, case or data set."""
-    if not path.is_dir():
+    """Return how an input is to be read: file, folder, case or data set.
+
+    A folder with a DICOM series counts as a file: it is one scan.
+    """
+    if not path.is_dir() or (is_image(path) and not LAYOUTS["manifest"].fits(path)):
         # A missing file is a failed case of the cohort, with its own message, not its end.
         is_file = is_image(path) or not path.exists()
         return "file" if is_file else "data set"
@@ -109,12 +114,16 @@ def _sited(jobs: list[Job], site: str | None) -> list[Job]:
     return [job._replace(case=replace(job.case, site=job.case.site or site)) for job in jobs]
 
 
-def _of_volume(jobs: list[Job], volume: int | None) -> list[Job]:
-    """Name the volume of the scans whose data set names none."""
-    if volume is None:
-        return jobs
+def _of_volume(jobs: list[Job], volume: int | None, series: str | None) -> list[Job]:
+    """Name the volume and the series of the scans whose data set names none."""
     return [
-        job if job.case.volume is not None else job._replace(case=replace(job.case, volume=volume))
+        job._replace(
+            case=replace(
+                job.case,
+                volume=volume if job.case.volume is None else job.case.volume,
+                series=series if job.case.series is None else job.case.series,
+            )
+        )
         for job in jobs
     ]
 

@@ -13,6 +13,7 @@ from wholesight.calibration import Normals
 from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
+from wholesight.io.dicom import series_mark
 from wholesight.io.files import sha256, write_json
 from wholesight.io.formats import format_of, output_names
 from wholesight.volume import Volume
@@ -35,6 +36,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     record = {
         "input": job.case.image.name,
         "volume": job.case.volume,
+        "series": job.case.series and series_mark(job.case.series),
         **sources,
         "subject": job.case.subject,
         "site": job.case.site,
