@@ -27,21 +27,25 @@ _OURS: Final = str(Path(__file__).parent)
 
 
 def main(folder: Path) -> None:
-    """Do a task and write its result; what goes wrong is a result, too."""
+    """Do the task of a folder under its limits and write the result."""
     task = json.loads((folder / "task.json").read_bytes())
     _limit(task["limit_bytes"], task["seconds"])
+    (folder / "result.json").write_text(json.dumps(work(task, folder)), encoding="utf-8")
+
+
+def work(task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Do a task and return its result; what goes wrong is a result, too."""
     try:
-        result = _TASKS[task["do"]](task, folder)
+        return _TASKS[task["do"]](task, folder)
     except InputError as fault:
-        result = {"refused": {"code": fault.code, "text": str(fault)}}
+        return {"refused": {"code": fault.code, "text": str(fault)}}
     except MemoryError:
-        result = {"refused": {"code": "E_TOO_LARGE", "text": _too_large(task["limit_bytes"])}}
+        return {"refused": {"code": "E_TOO_LARGE", "text": _too_large(task["limit_bytes"])}}
     except OSError as fault:  # files of the scan are another matter, and refused by then
-        result = {"full": fault.strerror or type(fault).__name__}
+        return {"full": fault.strerror or type(fault).__name__}
     except Exception as fault:
         # Its text may hold what stands in a file, a name for instance; where it was raised may not.
-        result = {"fault": f"{type(fault).__name__} in {_where(fault)}"}
-    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        return {"fault": f"{type(fault).__name__} in {_where(fault)}"}
 
 
 def _limit(limit_bytes: int, seconds: int) -> None:
