@@ -87,9 +87,9 @@ def _read(task: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"{task['voxels_bytes'] / 1e9:.1f} GB. Crop or resample the scan first.",
             code="E_TOO_LARGE",
         )
+    voxels, more = fill(slices, stack, files)
     kept = [slices[place[0]] for place in stack.places]
     _refuse_part_of_a_file(kept, instances)
-    voxels, more = fill(slices, stack, files)
     np.save(folder / "voxels.npy", voxels)
     return {
         "affine": stack.affine.tolist(),

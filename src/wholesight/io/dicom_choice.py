@@ -19,9 +19,10 @@ from wholesight.volume import Note
 class Group(NamedTuple):
     """Parallel slices of one series. known_by : the marks that choose it; the first alone is its.
 
-    number : of the series, for a message.
+    series : its UID. number : of the series, for a message.
     """
 
+    series: str
     known_by: tuple[str, ...]
     number: str
     slices: list[Slice]
@@ -49,6 +50,7 @@ def choose(
     if not stacks:
         raise _nothing(groups, instances)
     (chosen,) = stacks
+    _refuse_broken(chosen, instances)
     others = len([group for group in groups if group is not chosen])
     unfit = sum(each.unfit is not None for each in instances)
     told = [] if series is not None else _left_out(others, unfit)
@@ -69,7 +71,7 @@ def _groups(instances: Sequence[Instance]) -> list[Group]:
             else:
                 own.append(each)
     return [
-        Group(_known_by(series, len(parallel), at), numbers[series], slices)
+        Group(series, _known_by(series, len(parallel), at), numbers[series], slices)
         for series, parallel in by_series.items()
         for at, slices in enumerate(parallel)
     ]
@@ -108,6 +110,16 @@ def _nothing(groups: Sequence[Group], instances: Sequence[Instance]) -> InputErr
     first = max(unfit, key=unfit.count)
     of = f" ({unfit.count(first)} of {len(instances)} files)" if len(instances) > 1 else ""
     return InputError(f"{first.text.rstrip('.')}{of}. {first.remedy}", code=first.code)
+
+
+def _refuse_broken(chosen: Group, instances: Sequence[Instance]) -> None:
+    """Refuse a series of which some images cannot be used; of another kind of object some may be.
+
+    Left out, a broken image at the end of the stack would shorten the scan.
+    """
+    for each in instances:
+        if each.series == chosen.series and each.unfit and each.unfit.code != "E_SOP_CLASS":
+            raise _nothing([], [each])
 
 
 def _left_out(others: int, unfit: int) -> list[Note]:

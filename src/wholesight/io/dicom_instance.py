@@ -50,6 +50,7 @@ _PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 DEFLATED_BYTES: Final = 512 * 1024**2
 _DEFER_BYTES: Final = 4096  # longer values stay on the disk when only the header is wanted
 _CHUNK: Final = 1 << 20
+_HEAD_BYTES: Final = 144  # preamble, DICM, and how long the group is that follows
 
 
 class Slice(NamedTuple):
@@ -106,13 +107,17 @@ def guarded(files: Sequence[Path], file: int) -> Iterator[None]:
 
 def _parse(path: Path, file: int) -> Instance:
     header = load(path, pixels=False)
-    kind = uid.UID(str(header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID))
+    # Of the two places where it stands the first: of a file that is cut off the other may be, too.
+    kind = header.file_meta.MediaStorageSOPClassUID
     series = str(header.get("SeriesInstanceUID") or "")
     number = str(header.get("SeriesNumber") or "?")
+    # Before anything else is asked of an image: of one that is cut off all of the header may be
+    # missing, and taken for another kind of object it would be left out without a word.
+    if kind in _SINGLE | _MULTIPLE:
+        _require_pixels(header, path)
     unfit = next(_no_slices(header, kind), None)
     if unfit is not None:
         return Instance(series, number, (), unfit)
-    _require_pixels(header, path)
     if not (series and header.get("SOPInstanceUID") and header.get("StudyInstanceUID")):
         raise InputError("has no UID of its study, series or instance.", code="E_FORMAT")
     frames = frames_of(header) if kind in _MULTIPLE else [header]
@@ -134,8 +139,11 @@ def load(path: Path, *, pixels: bool) -> Dataset:
     No warning of pydicom's is an error: real files are full of small faults.
     """
     meta = read_file_meta_info(path)
+    start = _HEAD_BYTES + int(meta.FileMetaInformationGroupLength)
+    if path.stat().st_size <= start:
+        raise cut_off()
     if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-        _refuse_bomb(path, 144 + int(meta.FileMetaInformationGroupLength))
+        _refuse_bomb(path, start)
         return dcmread(path)
     return dcmread(path) if pixels else dcmread(path, defer_size=_DEFER_BYTES)
 

@@ -19,6 +19,7 @@ from wholesight.io.dicom_instance import Slice, cut_off, frames_of, guarded, loa
 from wholesight.io.dicom_stack import Stack
 from wholesight.volume import Note
 
+_END: Final = bytes.fromhex("feff dde0 0000 0000")  # what stands after compressed pixels
 _FLOATS: Final = ("FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -46,7 +47,9 @@ class Frames:
         data = load(self._files[file], pixels=True)
         if "PixelData" not in data and not any(name in data for name in _FLOATS):
             raise cut_off()
-        if "PixelData" in data and not data.file_meta.TransferSyntaxUID.is_encapsulated:
+        if data.file_meta.TransferSyntaxUID.is_encapsulated:
+            _refuse_without_end(data, self._files[file])
+        elif "PixelData" in data:
             _refuse_short(data)
         stored = _without_overlays(data.pixel_array, data)
         many = "PerFrameFunctionalGroupsSequence" in data
@@ -59,6 +62,14 @@ def _refuse_short(data: Dataset) -> None:
     bits = int(data.Rows) * int(data.Columns) * int(data.get("NumberOfFrames") or 1)
     if 8 * len(data.PixelData) < bits * int(data.BitsAllocated):
         raise cut_off()
+
+
+def _refuse_without_end(data: Dataset, path: Path) -> None:
+    element = data["PixelData"]
+    with path.open("rb") as file:
+        file.seek((element.file_tell or 0) + len(data.PixelData))
+        if file.read(len(_END)) != _END:
+            raise cut_off()
 
 
 def _without_overlays(stored: np.ndarray, data: Dataset) -> np.ndarray:

@@ -145,7 +145,7 @@ def _refuse_uneven(along_mm: np.ndarray) -> None:
             code="E_SAME_PLACE",
         )
     missing = np.rint(steps / closest) - 1
-    if np.abs(steps / closest - missing - 1).max() > 0.05:
+    if not missing.any() or np.abs(steps / closest - missing - 1).max() > 0.05:
         raise InputError(
             f"the slices lie {closest:.4g} to {float(steps.max()):.4g} mm apart, more than "
             f"{100 * _UNEVEN:.0f} % from even. Resample the series to even slices first.",
