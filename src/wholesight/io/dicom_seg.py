@@ -23,7 +23,7 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
 from wholesight import __version__
-from wholesight.io.dicom_instance import load
+from wholesight.io.dicom_instance import guarded, load
 
 _LABEL: Final = "anomaly"
 _MAP: Final = "Anomaly map, research use only"
@@ -61,15 +61,28 @@ def write(
     source = _source(slices, between_mm)
     make = _mask if voxels.dtype == bool else _map
     made = make(voxels[np.argsort(source.frames, kind="stable")], source)
-    # The time at which it is written is not wanted: the same input gives the same bytes.
-    del made.InstanceCreationDate, made.InstanceCreationTime
+    _settle(made)
     made.save_as(path)
+
+
+def _settle(made: Dataset) -> None:
+    """Take out the time of writing and what is drawn at random: same input, same bytes."""
+    del made.InstanceCreationDate, made.InstanceCreationTime
+    for equipment in made.ContributingEquipmentSequence:
+        if "ContributionDateTime" in equipment:
+            del equipment.ContributionDateTime
+    organisation = _uid("dimensions", made.SOPInstanceUID)
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organisation
 
 
 def _source(slices: Sequence[tuple[Path, int]], between_mm: float) -> Source:
     """Read the headers, and put what is missing in them."""
     files = list(dict.fromkeys(path for path, _ in slices))
-    images = [load(path, pixels=False) for path in files]
+    images = []
+    for at, path in enumerate(files):
+        with guarded(files, at):
+            images.append(load(path, pixels=False))
     for image in images:
         for name in _COPIED:
             if not _is_legal(image, name):
@@ -124,10 +137,13 @@ def _map(voxels: Float32[np.ndarray, "k r c"], source: Source) -> Dataset:
         slope=1.0,
         intercept=0.0,
     )
-    # A window over all values, so that a viewer shows the whole map.
+    # A window over all values, so that a viewer shows the whole map; the exact function, as another
+    # may not be narrower than 1.
     width = max(high - low, 1e-6)
     window = hd.VOILUTTransformation(
-        window_center=_short(low + width / 2), window_width=_short(width)
+        window_center=_short(low + width / 2),
+        window_width=_short(width),
+        voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT,
     )
     made = hd.pm.ParametricMap(
         pixel_array=voxels,
