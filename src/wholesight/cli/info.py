@@ -164,9 +164,11 @@ def _scan(path: Path, volume: int | None, series: str | None) -> dict[str, Any]:
     """What a scan is, and the notes on it. Raises InputError where it would be refused."""
     from nibabel.orientations import aff2axcodes
 
+    from wholesight.io.dicom import whole_scans
     from wholesight.io.reading import read_image
 
-    found = read_image(path, volume=volume, series=series)
+    ((image, own),) = whole_scans([path])  # of a slice the whole series
+    found = read_image(image, volume=volume, series=series or own)
     return {
         "file": str(path),
         "voxels": list(found.shape),

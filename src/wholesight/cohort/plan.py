@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_case, scans_in
+from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_cases, scans_in
 from wholesight.datasets import LAYOUTS, Case, open_dataset
 from wholesight.errors import InputError, UsageError
 from wholesight.io.formats import is_image, stem
@@ -55,6 +55,7 @@ def plan(
     _refuse_idle_options(kinds, subset, modality)
     files = [file for path, kind in kinds.items() for file in _FILES[kind](path)]
     dropped = left_out(files)
+    cases = plain_cases([file for file in files if file not in dropped])
     jobs: list[Job] = []
     for path, kind in kinds.items():
         if kind == "data set":
@@ -64,8 +65,9 @@ def plan(
             dropped += others
             jobs.append(Job(case, stem(case.image)))
         else:
-            kept = [file for file in _FILES[kind](path) if file not in dropped]
-            jobs += [Job(plain_case(file), stem(file)) for file in kept]
+            jobs += [
+                Job(cases[file], cases[file].id) for file in _FILES[kind](path) if file in cases
+            ]
     _require_jobs(jobs, dropped)
     _refuse_collisions(jobs)
     return Plan(_of_volume(_sited(jobs, site), volume, series), dropped)

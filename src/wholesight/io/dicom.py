@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -54,7 +54,7 @@ def is_dicom(path: Path) -> bool:
         return any(
             _has_magic(file) or file.name.lower().endswith(_NAMED_LIKE_DICOM)
             for file in path.iterdir()
-            if _may_be_dicom(file) and not _OURS.fullmatch(file.name)
+            if _may_be_dicom(file) and not _is_ours(file)
         )
     except OSError:
         return False  # whoever reads it says why
@@ -103,6 +103,22 @@ def read(path: Path | str, *, volume: int | None = None, series: str | None = No
     )
 
 
+def whole_scans(paths: Sequence[Path]) -> list[tuple[Path, str | None]]:
+    """Return for each path the scan that it is or belongs to, and the mark of its series.
+
+    A slice belongs to its series in its folder. What is a scan already, no DICOM, or cannot be read
+    stays as it is, without a series; whoever reads it says why. Raises InputError without the extra
+    where one is a DICOM file.
+    """
+    asked = [path for path in paths if path.is_file() and is_dicom(path) and not _is_ours(path)]
+    if not asked:
+        return [(path, None) for path in paths]
+    task = {"do": "which", "files": [str(file.absolute()) for file in asked]}
+    with _child(task, asked[0]) as (_, told):
+        series = dict(zip(asked, told["series"], strict=True))
+    return [(path.parent, series[path]) if series.get(path) else (path, None) for path in paths]
+
+
 def write(volume: Volume, path: Path | str, source: Path) -> None:
     """Write a mask (bool) as a binary segmentation, a map (float) as a parametric map; atomically.
 
@@ -145,7 +161,7 @@ def _files(path: Path) -> list[Path]:
         there = sorted(file for file in path.iterdir() if _may_be_dicom(file))
     except OSError as fault:
         raise unreadable(path, fault) from fault
-    found = [file for file in there if not _OURS.fullmatch(file.name)]
+    found = [file for file in there if not _is_ours(file)]
     for at, file in enumerate(found):
         if file.name.lower().endswith(_NAMED_LIKE_DICOM) or not file.stat().st_size:
             _require_dicom(file, f"{path}: file {at + 1} of {len(found)} by name")
@@ -176,6 +192,11 @@ def _may_be_dicom(file: Path) -> bool:
     return named and file.is_file()
 
 
+def _is_ours(file: Path) -> bool:
+    """Whether it is called like what `segment` writes."""
+    return _OURS.fullmatch(file.name) is not None
+
+
 def _has_magic(file: Path) -> bool:
     at, magic = _MAGIC
     try:
@@ -202,7 +223,9 @@ def _child(
         try:
             if voxels is not None:
                 np.save(folder / "voxels.npy", voxels)
-            limits = {"limit_bytes": LIMIT_BYTES, "seconds": DEADLINE_S}
+            # What is written was read under the limit; a few copies of it may be made.
+            room = LIMIT_BYTES + (0 if voxels is None else 5 * voxels.nbytes)
+            limits = {"limit_bytes": room, "seconds": DEADLINE_S}
             (folder / "task.json").write_text(json.dumps({**task, **limits}), encoding="utf-8")
         except OSError as fault:
             raise _full(folder, str(fault.strerror)) from fault

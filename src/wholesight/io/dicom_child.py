@@ -18,7 +18,7 @@ import numpy as np
 
 from wholesight.errors import InputError
 from wholesight.io.dicom_choice import choose
-from wholesight.io.dicom_instance import Instance, Slice, parse
+from wholesight.io.dicom_instance import Instance, Slice, mark, parse
 from wholesight.io.dicom_pixels import fill
 from wholesight.io.dicom_stack import arrange
 
@@ -120,7 +120,22 @@ def _write(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {}
 
 
-_TASKS: Final = {"read": _read, "write": _write}
+def _which(task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Tell of each file the mark of the series that it is a slice of, None where it is no slice."""
+    del folder
+    files = [Path(name) for name in task["files"]]
+    series: list[str | None] = []
+    for at in range(len(files)):
+        try:
+            found = parse(files, at)
+        except InputError:
+            series.append(None)
+        else:
+            series.append(mark(found.series) if len(found.slices) == 1 else None)
+    return {"series": series}
+
+
+_TASKS: Final = {"read": _read, "write": _write, "which": _which}
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

@@ -60,7 +60,9 @@ def write(
     """Write a mask (bool) or a map (float32) of these slices, in the order of k."""
     source = _source(slices, between_mm)
     make = _mask if voxels.dtype == bool else _map
-    made = make(voxels[np.argsort(source.frames, kind="stable")], source)
+    if len(source.images) == 1:  # frames lie in the file in an order of their own
+        voxels = voxels[np.argsort(source.frames)]
+    made = make(voxels, source)
     _settle(made)
     made.save_as(path)
 
@@ -171,7 +173,7 @@ def _short(value: float) -> float:
 def _common(role: str, voxels: np.ndarray, source: Source) -> dict[str, Any]:
     first = source.images[0]
     instances = "".join(str(image.SOPInstanceUID) for image in source.images)
-    content = hashlib.sha256(voxels.tobytes()).hexdigest()
+    content = hashlib.sha256(np.ascontiguousarray(voxels).data).hexdigest()
     date, time = _when(first)
     return {
         "source_images": source.images,
