@@ -275,7 +275,7 @@ def test_of_several_things_the_only_volume_is_taken_with_a_note(tmp_path, dicom_
     np.testing.assert_array_equal(volume.voxels.transpose(2, 1, 0), dicom_made.some_voxels())
     ((code, text),) = volume.notes
     assert code == "N_SERIES"
-    assert text.startswith("2 groups of slices and 1 other objects in the folder are not read")
+    assert "no volume (2 groups) or other objects (1 files)" in text
 
 
 @pytest.mark.usefixtures("dicom_here")

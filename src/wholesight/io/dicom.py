@@ -264,17 +264,17 @@ def _run(folder: Path, path: Path) -> dict[str, Any]:
         return json.loads((folder / "result.json").read_bytes())
     except (OSError, ValueError) as fault:
         raise InputError(
-            f"{path}: the process that read it ended without a result (exit {done.returncode}): "
-            "a codec crashed on damaged pixels, or memory ran out. Export the series again, "
-            "uncompressed.",
+            f"{path}: the process for its DICOM files ended without a result (exit "
+            f"{done.returncode}): a codec crashed on damaged pixels, or memory ran out. Export the "
+            "series again, uncompressed.",
             code="E_WORKER",
         ) from fault
 
 
 def _too_slow(path: Path) -> InputError:
     return InputError(
-        f"{path}: reading took more than {DEADLINE_S} s. Is it one scan, and what it claims? Copy "
-        "it to a faster disk, or give the series a folder of its own.",
+        f"{path}: its DICOM files took more than {DEADLINE_S} s. Is it one scan, and what it "
+        "claims? Copy it to a faster disk, or give the series a folder of its own.",
         code="E_DEADLINE",
     )
 

@@ -11,6 +11,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,9 +57,14 @@ def _limit(limit_bytes: int, seconds: int) -> None:
         return
     taken = Path("/proc/self/statm")
     pages = int(taken.read_text().split()[0]) if taken.exists() else 0
-    most = pages * resource.getpagesize() + limit_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    wanted = {
+        resource.RLIMIT_AS: pages * resource.getpagesize() + limit_bytes,
+        resource.RLIMIT_CPU: seconds,
+    }
+    for kind, most in wanted.items():
+        # Where less is allowed already, or the system knows no such limit, that stays.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
 
 
 def _too_large(limit_bytes: int) -> str:

@@ -125,9 +125,9 @@ def _refuse_broken(chosen: Group, instances: Sequence[Instance]) -> None:
 def _left_out(others: int, unfit: int) -> list[Note]:
     if not others + unfit:
         return []
-    parts = [f"{others} groups of slices"] * bool(others) + [f"{unfit} other objects"] * bool(unfit)
     text = (
-        f"{' and '.join(parts)} in the folder are not read: one series alone is a volume. If it is "
-        "not the one that you mean, give that a folder of its own."
+        f"the folder also holds slices that are no volume ({others} groups) or other objects "
+        f"({unfit} files); they are not read. If you mean another series than the one that is, "
+        "give it a folder of its own."
     )
     return [Note("N_SERIES", text)]

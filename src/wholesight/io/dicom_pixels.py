@@ -37,11 +37,11 @@ class Frames:
 
         Raises InputError, without a path, when the file is cut off or no codec makes sense of it.
         """
-        if each.file != self._file:
-            with guarded(self._files, each.file):
+        with guarded(self._files, each.file):
+            if each.file != self._file:
                 self._open(each.file)
-        assert self._frames is not None
-        return apply_modality_lut(self._frames[each.frame], self._scales[each.frame]) * 1.0
+            assert self._frames is not None
+            return apply_modality_lut(self._frames[each.frame], self._scales[each.frame]) * 1.0
 
     def _open(self, file: int) -> None:
         data = load(self._files[file], pixels=True)
@@ -100,7 +100,7 @@ def fill(
                 repeated += 1
     if not repeated:
         return values, ()
-    told = f"{repeated} slices are there twice, place and voxels alike; each is read once."
+    told = f"the folder holds {repeated} copies of slices, place and voxels alike; one is read."
     return values, (Note("N_DUPLICATE_SLICE", f"{told} Check how the series was exported."),)
 
 

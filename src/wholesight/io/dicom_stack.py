@@ -152,12 +152,13 @@ def _refuse_uneven(along_mm: np.ndarray) -> None:
             code="E_SPACING",
         )
     gaps = np.flatnonzero(missing)
-    first = int(gaps[0])
-    more = f" ({len(gaps)} gaps in all)" if len(gaps) > 1 else ""
+    at = int(gaps[0])
+    lost = int(missing[at])
+    more = f", as elsewhere ({len(gaps)} gaps in all)" if len(gaps) > 1 else ""
     raise InputError(
-        f"{int(missing[first])} of the series' slices missing between slice {first + 1} and "
-        f"{first + 2} of {len(along_mm)}, from {along_mm[first]:.4g} to {along_mm[first + 1]:.4g} "
-        f"mm along the stack{more}. Copy the whole series.",
+        f"between slices {at + 1} and {at + 2} of {len(along_mm)} ({along_mm[at]:.4g} and "
+        f"{along_mm[at + 1]:.4g} mm along the stack) {lost} {'is' if lost == 1 else 'are'} "
+        f"missing{more}. Copy the whole series.",
         code="E_GAP",
     )
 
