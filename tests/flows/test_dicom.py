@@ -215,7 +215,11 @@ def test_the_folder_layout_takes_series(dicom_made, tmp_path):
     for number, name in enumerate(("train/ann", "train/bob", "test/cai")):
         voxels = dicom_made.some_voxels((2, 4, 4)) + number
         dicom_made.save(dicom_made.slices(voxels), tmp_path / name)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "cai.dcm").write_bytes(bytes(128) + b"DICM")
+    assert [job.stem for job in plan([tmp_path], subset="test").jobs] == ["cai"]
     found = open_dataset(tmp_path)
+    assert found.cases[2].mask == tmp_path / "masks" / "cai.dcm"
     assert found.layout == "folder"
     assert [(case.id, case.split) for case in found.cases] == [
         ("ann", "train"),

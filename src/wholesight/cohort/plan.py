@@ -82,7 +82,11 @@ def _kind(path: Path) -> str:
         # A missing file is a failed case of the cohort, with its own message, not its end.
         is_file = is_image(path) or not path.exists()
         return "file" if is_file else "data set"
-    if LAYOUTS["manifest"].fits(path) or not scans_in(path):
+    scans = scans_in(path)
+    if LAYOUTS["manifest"].fits(path) or not scans:
+        return "data set"
+    # Of a data set in folders `masks` may look like a DICOM series, and is no scan.
+    if all(scan.is_dir() for scan in scans) and any(each.fits(path) for each in LAYOUTS.values()):
         return "data set"
     return "case" if is_case_folder(path) else "folder"
 
