@@ -280,6 +280,32 @@ def test_no_cut_of_a_file_changes_a_voxel(tmp_path, dicom_made):
 
 
 @here
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_header_is_a_refusal_or_leaves_the_scan_as_it_was(tmp_path, dicom_made):
+    """Bytes are drawn before the pixels of one of four slices; DICOM has no checksum for those."""
+    made = dicom_made.slices(dicom_made.some_voxels((4, 6, 6)))
+    folder = dicom_made.save(made, tmp_path / "x")
+    whole, victim = dicom.read(folder), sorted(folder.iterdir())[1]
+    content, draw = victim.read_bytes(), np.random.default_rng(5)
+    read, refusals = 0, []
+    for _ in range(200):
+        damaged = bytearray(content)
+        for at in draw.integers(128, len(content) - 72, size=draw.integers(1, 4)):
+            damaged[at] = draw.choice([0, 255, *b"0123456789", draw.integers(256)])
+        victim.write_bytes(damaged)
+        try:
+            found = dicom.read(folder)
+        except InputError as fault:
+            refusals.append(str(fault))
+        else:
+            np.testing.assert_array_equal(found.voxels, whole.voxels)
+            np.testing.assert_allclose(found.affine, whole.affine, atol=0.1)
+            read += 1
+    assert min(read, len(refusals)) > 40
+    assert "Ignotus" not in "".join(refusals)
+
+
+@here
 @pytest.mark.parametrize("syntax", [uid.RLELossless, uid.JPEGLSLossless], ids=lambda u: u.keyword)
 def test_cut_off_compressed(tmp_path, dicom_made, syntax):
     made = dicom_made.slices()

@@ -258,7 +258,7 @@ def _run(folder: Path, path: Path) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         raise _too_slow(path) from None
-    if done.returncode == -getattr(signal, "SIGXCPU", 0):
+    if hasattr(signal, "SIGXCPU") and done.returncode == -signal.SIGXCPU:
         raise _too_slow(path)
     try:
         return json.loads((folder / "result.json").read_bytes())
