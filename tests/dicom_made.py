@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
+
+from wholesight.errors import InputError
+from wholesight.io import dicom
 
 ROOT = "1.2.826.0.1.3680043.8.498."
 STUDY = ROOT + "1"
@@ -137,3 +141,16 @@ def save(instances: Iterable[Dataset], folder: Path, *, suffix: str = ".dcm") ->
         # The last slice gets the first name: names say nothing about places.
         each.save_as(folder / f"IM{900 - there - number:04d}{suffix}", enforce_file_format=True)
     return folder
+
+
+def refused(path: Path, code: str, **options: Any) -> str:
+    """Expect the refusal, and return its message, in which nobody is named."""
+    with pytest.raises(InputError) as caught:
+        dicom.read(path, **options)
+    message = str(caught.value)
+    assert caught.value.code == code, message
+    assert message.startswith(f"{path}: ")
+    assert len(message) > len(str(path)) + 20
+    for secret in (NAME, PATIENT, ROOT, "IM0"):
+        assert secret not in message.removeprefix(str(path))
+    return message
