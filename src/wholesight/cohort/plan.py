@@ -70,7 +70,7 @@ def plan(
             ]
     _require_jobs(jobs, dropped)
     _refuse_collisions(jobs)
-    return Plan(_of_volume(_sited(jobs, site), volume, series), dropped)
+    return Plan(_chosen(_sited(jobs, site), volume, series), dropped)
 
 
 def _kind(path: Path) -> str:
@@ -120,7 +120,7 @@ def _sited(jobs: list[Job], site: str | None) -> list[Job]:
     return [job._replace(case=replace(job.case, site=job.case.site or site)) for job in jobs]
 
 
-def _of_volume(jobs: list[Job], volume: int | None, series: str | None) -> list[Job]:
+def _chosen(jobs: list[Job], volume: int | None, series: str | None) -> list[Job]:
     """Name the volume and the series of the scans whose data set names none."""
     return [
         job._replace(

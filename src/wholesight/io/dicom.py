@@ -40,7 +40,7 @@ _MAGIC: Final = (128, b"DICM")
 _NAMED_LIKE_DICOM: Final = (".dcm", ".ima", ".dicom")
 _OURS: Final = re.compile(r".+_(anomaly|mask)\.dcm", re.IGNORECASE)
 _INDEX: Final = "DICOMDIR"
-_UID: Final = re.compile(r"[0-9.]{5,64}")
+_UID: Final = re.compile(r"[0-9]+([.][0-9]+)+")  # a mark may be all digits, and has no dot
 
 
 def is_dicom(path: Path) -> bool:
@@ -65,8 +65,8 @@ def series_mark(series: str) -> str:
 
     >>> series_mark("1.2.840.113619.2.5")
     '8ca7ad86c993'
-    >>> series_mark("4f2a9c01d3e4")
-    '4f2a9c01d3e4'
+    >>> series_mark("4f2a9c01d3e4"), series_mark("402090010304")
+    ('4f2a9c01d3e4', '402090010304')
     """
     return sha256(series.encode()).hexdigest()[:12] if _UID.fullmatch(series) else series
 
