@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import runpy
 import signal
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,12 @@ def lgg_flair() -> Path:
     if not (folder / "split.json").is_file():
         pytest.skip(f"real data are not here ({folder}); WHOLESIGHT_DATA names their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dicom_made() -> SimpleNamespace:
+    """The makers of DICOM series: everything in tests/dicom_made.py."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("dicom_made.py"))))
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ from typing import Final
 
 REFUSALS: Final[dict[str, dict[str, str]]] = {
     "One file": {
-        "E_AFFINE": "The header places the voxels nowhere: neither qform nor sform can be used.",
+        "E_AFFINE": "The header places the voxels nowhere: no qform or sform that can be used, or "
+        "no place in space of a DICOM slice.",
         "E_CRC": "The compressed data are damaged: the checksum is wrong.",
         "E_DIMS": "The dimensions are impossible, or more than three and no volume was chosen.",
         "E_DTYPE": "The voxels are colours, complex numbers or of an unknown type.",
         "E_EMPTY": "There is nothing to look at: one value everywhere, hardly any voxel that "
         "is not 0, or a body mask that marks none.",
+        "E_EXTRA": "Packages that this kind of file needs are not installed.",
         "E_FORMAT": "Not the kind of file that is needed here, or damaged beyond recognition.",
         "E_HEADER": "The header says what cannot be.",
         "E_LABELS": "A mask holds something else than whole numbers from 0.",
@@ -27,6 +29,18 @@ REFUSALS: Final[dict[str, dict[str, str]]] = {
         "E_SCALE": "The header's scale and intercept contradict each other.",
         "E_TOO_LARGE": "More memory is needed than a scan gets, or more data come than declared.",
         "E_TRUNCATED": "The file is cut off, or empty.",
+    },
+    "A DICOM series": {
+        "E_DEADLINE": "Reading it took longer than it may.",
+        "E_GAP": "Slices are missing between others.",
+        "E_MIXED": "What must be one differs between slices: size, pixel distance, frame of "
+        "reference; or a volume is a part of an enhanced file.",
+        "E_ONE_SLICE": "One slice alone, or all at one place: no volume.",
+        "E_SAME_PLACE": "Different slices lie at one place.",
+        "E_SERIES": "Several series are volumes, or none is the one that was asked for.",
+        "E_SOP_CLASS": "The object is no slice of a volume: a picture of a screen, a report, ...",
+        "E_SPACING": "The slices lie at uneven distances, or beside a regular grid.",
+        "E_SYNTAX": "The pixels are compressed in a way that no installed codec reads.",
     },
     "One case": {
         "E_BACKGROUND": "Values below the background: what is body cannot be told.",
@@ -75,6 +89,10 @@ NOTES: Final[dict[str, dict[str, str]]] = {
         "N_SPACING_MENDED": "A spacing of 0 or below was taken as 1, or without its sign.",
         "N_TWO_PLACES": "qform and sform place the voxels differently; the sform is used.",
         "N_FILLED": "A few voxels without a finite value, none in the body, were set to 0.",
+    },
+    "A DICOM series": {
+        "N_DUPLICATE_SLICE": "Slices are there twice, in the same place and alike.",
+        "N_SERIES": "Other series or objects in the folder are not read.",
     },
     "One scan": {
         "N_BODY": "The body is much larger or smaller than those of the training.",

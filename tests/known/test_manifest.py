@@ -46,6 +46,14 @@ def test_manifest(tiny_brats):
         open_dataset(root, modality="flair")
 
 
+def test_one_folder_is_several_images_by_series(tmp_path):
+    (tmp_path / "A").mkdir()
+    write_manifest(tmp_path, "case image series", "x A 1.2.3.4", "y A 1.2.3.5", "z A n/a")
+    assert [case.series for case in open_dataset(tmp_path).cases] == ["1.2.3.4", "1.2.3.5", None]
+    write_manifest(tmp_path, "case image series", "x A 1.2.3.4", "y ./A 1.2.3.4")
+    assert "image './A' is in line 2 too" in refusal(tmp_path, "E_DUPLICATE")
+
+
 @pytest.mark.parametrize(
     ("lines", "code", "text"),
     [

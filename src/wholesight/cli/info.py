@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wholesight.cli.options import Series
 from wholesight.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _NARROWEST, _WIDEST = 72, 120
 def info(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL|FILE]", help="Model folder or NIfTI file."),
+        typer.Argument(metavar="[MODEL|FILE]", help="Model folder, NIfTI file or DICOM folder."),
     ] = None,
     methods: Annotated[
         bool,
@@ -32,6 +33,7 @@ def info(
     volume: Annotated[
         int | None, typer.Option(min=0, metavar="K", help="Which volume of a 4-D file, from 0.")
     ] = None,
+    series: Series = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """Say what a model was trained on and promises, how a scan lies in space, or what there is.
@@ -43,13 +45,15 @@ def info(
     if path is None:
         typer.echo(_methods())
         return
-    if path.is_dir():
+    from wholesight.io.formats import is_image
+
+    if path.is_dir() and not is_image(path):
         facts: dict[str, Any] = _model(path)
     elif json:
-        _echo_json(path, volume)
+        _echo_json(path, volume, series)
         return
     else:
-        facts = _told(_scan(path, volume))
+        facts = _told(_scan(path, volume, series))
     if json:
         typer.echo(dumps(facts, indent=1))
         return
@@ -58,10 +62,10 @@ def info(
         typer.echo(f"{name:<{width}}  {value}")
 
 
-def _echo_json(path: Path, volume: int | None) -> None:
+def _echo_json(path: Path, volume: int | None, series: str | None) -> None:
     """Print what a scan is as JSON; of one that is refused, its code and message, exit 3."""
     try:
-        told = {"refused": None, **_scan(path, volume)}
+        told = {"refused": None, **_scan(path, volume, series)}
     except InputError as fault:
         told = {"refused": {"code": fault.code, "text": str(fault)}, "file": str(path)}
     typer.echo(dumps(told, indent=1))
@@ -156,13 +160,15 @@ def _costs(path: Path, detector: Detector) -> dict[str, str]:
     return told
 
 
-def _scan(path: Path, volume: int | None) -> dict[str, Any]:
+def _scan(path: Path, volume: int | None, series: str | None) -> dict[str, Any]:
     """What a scan is, and the notes on it. Raises InputError where it would be refused."""
     from nibabel.orientations import aff2axcodes
 
+    from wholesight.io.dicom import whole_scans
     from wholesight.io.reading import read_image
 
-    found = read_image(path, volume=volume)
+    ((image, own),) = whole_scans([path])  # of a slice the whole series
+    found = read_image(image, volume=volume, series=series or own)
     return {
         "file": str(path),
         "voxels": list(found.shape),

@@ -63,6 +63,15 @@ Seed = Annotated[
 ]
 
 
+Series = Annotated[
+    str | None,
+    typer.Option(
+        metavar="UID",
+        help="Which DICOM series of a folder, by its UID or by what the refusal calls it.",
+    ),
+]
+
+
 class RuleName(StrEnum):
     """The rules of `wholesight.calibration`."""
 

@@ -14,6 +14,7 @@ from wholesight.cli.options import (
     Modality,
     Model,
     Out,
+    Series,
     Subset,
     require_fdr,
 )
@@ -53,6 +54,7 @@ def segment(
             min=0, metavar="K", help="Which volume of a 4-D file, counted from 0; of every scan."
         ),
     ] = None,
+    series: Series = None,
     fdr: Fdr = 0.05,
     device: Device = DeviceName.auto,
     resume: Annotated[
@@ -75,6 +77,7 @@ def segment(
         modality=modality,
         site=site,
         volume=volume,
+        series=series,
     )
     from wholesight.cohort.run import segment_cohort
     from wholesight.datasets.finding import some

@@ -10,6 +10,7 @@ from typing import Final
 
 from wholesight.datasets import Case
 from wholesight.errors import InputError, UsageError, nearest
+from wholesight.io.dicom import whole_scans
 from wholesight.io.formats import is_image, stem
 
 # What a file is called that was drawn or computed for a scan: x_seg belongs to x or x_flair.
@@ -19,7 +20,9 @@ _SEPARATORS: Final = ("_", "-")
 
 
 def scans_in(folder: Path) -> list[Path]:
-    """Return the NIfTI files that lie in a folder, sorted; what the system hides is none.
+    """Return the scans that lie in a folder, sorted; what the system hides is none.
+
+    A scan is a file, or a folder with a DICOM series.
 
     Raises InputError.
     """
@@ -32,9 +35,19 @@ def scans_in(folder: Path) -> list[Path]:
     return [path for path in found if is_image(path)]
 
 
-def plain_case(file: Path) -> Case:
-    """Return a file as a case of its own."""
-    return Case(id=stem(file), subject=stem(file), image=file)
+def plain_cases(files: Sequence[Path]) -> dict[Path, Case]:
+    """Return every file as a case of its own.
+
+    Slices of one DICOM series are one case, that of the first of them, and called like its folder.
+    Raises InputError for a DICOM file without the extra.
+    """
+    first: dict[tuple[Path, str | None], Path] = {}
+    for file, scan in zip(files, whole_scans(files), strict=True):
+        first.setdefault(scan, file)
+    return {
+        file: Case(stem(path), stem(path), path, series=series)
+        for (path, series), file in first.items()
+    }
 
 
 def left_out(files: Sequence[Path]) -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_case, scans_in
+from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plain_cases, scans_in
 from wholesight.datasets import LAYOUTS, Case, open_dataset
 from wholesight.datasets.split import known_as
 from wholesight.errors import InputError, UsageError, nearest
@@ -51,6 +51,7 @@ def plan(
     modality: str | None = None,
     site: str | None = None,
     volume: int | None = None,
+    series: str | None = None,
 ) -> Plan:
     """Turn files, folders of files, case folders and data sets into jobs, in the order given.
 
@@ -58,8 +59,9 @@ def plan(
     split of a data set. participants : which subjects of it, all where none is named. modality :
     which image of a case. site : where those scans were acquired
     of which the data set does not say it. volume : which one of a series, of every scan of which
-    the data set does not say it. Raises InputError when nothing is there, UsageError when
-    an option applies to nothing or two inputs would write the same output.
+    the data set does not say it. series : likewise, which DICOM series of a folder. Raises
+    InputError when nothing is there, UsageError when an option applies to nothing or two inputs
+    would write the same output.
 
     Outputs are a derivative of BIDS where all scans are of one BIDS data set.
     """
@@ -69,6 +71,7 @@ def plan(
     _refuse_idle_options(kinds, subset, participants, modality)
     files = [file for path, kind in kinds.items() for file in _FILES[kind](path)]
     dropped = left_out(files)
+    cases = plain_cases([file for file in files if file not in dropped])
     jobs: list[Job] = []
     for path, kind in kinds.items():
         if kind == "data set":
@@ -78,23 +81,31 @@ def plan(
             dropped += others
             jobs.append(Job(case, stem(case.image)))
         else:
-            kept = [file for file in _FILES[kind](path) if file not in dropped]
-            jobs += [Job(plain_case(file), stem(file)) for file in kept]
+            jobs += [
+                Job(cases[file], cases[file].id) for file in _FILES[kind](path) if file in cases
+            ]
     _require_jobs(jobs, dropped)
     jobs = _of_participants(jobs, participants)
     if len({job.bids for job in jobs}) > 1:
         jobs = [job._replace(bids=None) for job in jobs]
     _refuse_collisions(jobs)
-    return Plan(_of_volume(_sited(jobs, site), volume), dropped)
+    return Plan(_chosen(_sited(jobs, site), volume, series), dropped)
 
 
 def _kind(path: Path) -> str:
-    """Return how an input is to be read: file, folder, case or data set."""
-    if not path.is_dir():
+    """Return how an input is to be read: file, folder, case or data set.
+
+    A folder with a DICOM series counts as a file: it is one scan.
+    """
+    if not path.is_dir() or (is_image(path) and not LAYOUTS["manifest"].fits(path)):
         # A missing file is a failed case of the cohort, with its own message, not its end.
         is_file = is_image(path) or not path.exists()
         return "file" if is_file else "data set"
-    if LAYOUTS["manifest"].fits(path) or not scans_in(path):
+    scans = scans_in(path)
+    if LAYOUTS["manifest"].fits(path) or not scans:
+        return "data set"
+    # Of a data set in folders `masks` may look like a DICOM series, and is no scan.
+    if all(scan.is_dir() for scan in scans) and any(each.fits(path) for each in LAYOUTS.values()):
         return "data set"
     return "case" if is_case_folder(path) else "folder"
 
@@ -144,12 +155,16 @@ def _sited(jobs: list[Job], site: str | None) -> list[Job]:
     return [job._replace(case=replace(job.case, site=job.case.site or site)) for job in jobs]
 
 
-def _of_volume(jobs: list[Job], volume: int | None) -> list[Job]:
-    """Name the volume of the scans whose data set names none."""
-    if volume is None:
-        return jobs
+def _chosen(jobs: list[Job], volume: int | None, series: str | None) -> list[Job]:
+    """Name the volume and the series of the scans whose data set names none."""
     return [
-        job if job.case.volume is not None else job._replace(case=replace(job.case, volume=volume))
+        job._replace(
+            case=replace(
+                job.case,
+                volume=volume if job.case.volume is None else job.case.volume,
+                series=series if job.case.series is None else job.case.series,
+            )
+        )
         for job in jobs
     ]
 

@@ -16,6 +16,7 @@ from wholesight.cohort.worker import hashes_of, rarity
 from wholesight.datasets.finding import some
 from wholesight.detector import NORMALS, Detector
 from wholesight.errors import UsageError
+from wholesight.io.dicom import series_mark
 from wholesight.io.files import sha256, write_bytes
 
 
@@ -122,6 +123,7 @@ def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
             and record["threshold"] == detector.calibrated_threshold.to_json()
             and (record["subject"], record["site"]) == (job.case.subject, job.case.site)
             and record["volume"] == job.case.volume
+            and record.get("series") == (job.case.series and series_mark(job.case.series))
             and rarity(detector.normals, record["score"]).items() <= record.items()
             and all(record[name] == sha for name, sha in hashes_of(job).items())
             and record["outputs"].keys() == set(outputs.before_record)

@@ -15,6 +15,7 @@ from wholesight.cohort.derivative import map_sidecar, mask_sidecar
 from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
 from wholesight.detector import Detector, Segmentation
+from wholesight.io.dicom import series_mark
 from wholesight.io.files import make_folder, sha256, write_json
 from wholesight.io.formats import format_of
 from wholesight.volume import Volume
@@ -39,6 +40,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
         **(mask_sidecar(job.case, job.bids, out) if job.bids else {}),
         "input": job.case.image.name,
         "volume": job.case.volume,
+        "series": job.case.series and series_mark(job.case.series),
         **sources,
         "subject": job.case.subject,
         "site": job.case.site,

@@ -30,6 +30,7 @@ class Case:
     split : train, calibration, validation, test, or None.
     site : where it was acquired, or None.
     volume : which one of a series of volumes in one file, counted from 0; None where it holds one.
+    series : which one of several DICOM series in one folder, by its UID or mark, or None.
     slices : the first and the last axial slice, counted from 0 along the file's axial axis, of
         those that are read; None reads all.
     """
@@ -42,6 +43,7 @@ class Case:
     split: str | None = None
     site: str | None = None
     volume: int | None = None
+    series: str | None = None
     slices: tuple[int, int] | None = None
 
     def read(self) -> Scan:
@@ -58,7 +60,9 @@ class Case:
     def attempt(self) -> tuple[Scan | None, list[InputError]]:
         """Read every file of the case and list all that is wrong; no scan when anything is."""
         faults: list[InputError] = []
-        image = _attempt(partial(read_image, volume=self.volume), self.image, faults)
+        image = _attempt(
+            partial(read_image, volume=self.volume, series=self.series), self.image, faults
+        )
         mask = _attempt(read_mask, self.mask, faults)
         inside = _attempt(read_mask, self.inside, faults)
         for role, part, path in (("mask", mask, self.mask), ("body mask", inside, self.inside)):

@@ -6,8 +6,10 @@ Columns, separated by tabs, in any order; the first two are needed:
     image    file of the scan             split    train, calibration, validation or test
     subject  whose it is, else the case   site     where it was acquired
     mask     file of what is abnormal      volume   which one of a series in the image, from 0
+                                           series   which DICOM series in the image, by its UID
 
-Files are relative to the manifest. An empty cell or n/a is "none". UTF-8.
+Files are relative to the manifest; an image may be a folder with a DICOM series. An empty cell or
+n/a is "none". UTF-8.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from wholesight.errors import UsageError, nearest
 LOOKS_LIKE = "a cases.tsv with the columns case, image and more (manifest)"
 
 FILE = "cases.tsv"
-COLUMNS = ("case", "subject", "image", "mask", "inside", "split", "site", "volume")
+COLUMNS = ("case", "subject", "image", "mask", "inside", "split", "site", "volume", "series")
 _NEEDED = ("case", "image")
 _FILES = ("image", "mask", "inside")
 _NONE = ("", "n/a")
@@ -84,7 +86,8 @@ def _header_faults(columns: list[str], path: Path) -> list[Finding]:
 def _cases(columns: list[str], rows: list[list[str]], path: Path) -> Found:
     cases: list[Case] = []
     findings: list[Finding] = []
-    seen: dict[tuple[str, str, str | None], int] = {}  # (column, value, volume) -> its line
+    # (column, value, volume and series) -> its line
+    seen: dict[tuple[str, str, tuple[str | None, ...]], int] = {}
     for line, cells in enumerate(rows, 2):
         values = [cell.strip() for cell in cells]
         if not any(values):
@@ -92,7 +95,7 @@ def _cases(columns: list[str], rows: list[list[str]], path: Path) -> Found:
         wrong = list(_row_faults(columns, values, path))
         row = dict(zip(columns, values, strict=False))
         for column, value in (("case", row.get("case")), ("image", row.get("image"))):
-            of = row.get("volume") if column == "image" else None
+            of = (row.get("volume"), row.get("series")) if column == "image" else ()
             key = column, os.path.normpath(value or ""), of
             if value and seen.setdefault(key, line) != line:
                 text = f"{column} '{value}' is in line {seen[key]} too. Remove one."
@@ -142,4 +145,5 @@ def _case(row: dict[str, str], folder: Path) -> Case:
         split=given.get("split"),
         site=given.get("site"),
         volume=int(given["volume"]) if "volume" in given else None,
+        series=given.get("series"),
     )

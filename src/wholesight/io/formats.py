@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wholesight.io import nifti
+from wholesight.io import dicom, nifti
 from wholesight.volume import Volume
 
 
@@ -15,13 +16,15 @@ class Format(NamedTuple):
 
     suffixes : how its files end, in lower case. read : (path, volume=k or None) -> Volume.
     outputs : {role: ending} of what is written for a scan of this kind. write : (volume, path,
-    source); source is the scan it was made from, or the map of one.
+    source); source is the scan it was made from, or the map of one. has_series : whether several
+    series may lie in one place, of which read takes series=.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[..., Volume]
     outputs: Mapping[str, str]
     write: Callable[[Volume, Path, Path], None]
+    has_series: bool = False
 
 
 def _write_nifti(volume: Volume, path: Path, source: Path) -> None:
@@ -34,29 +37,46 @@ FORMATS: Final[dict[str, Format]] = {
     "nifti": Format(
         nifti.SUFFIXES, nifti.read, {"anomaly": ".nii.gz", "mask": ".nii.gz"}, _write_nifti
     ),
+    "dicom": Format(
+        dicom.SUFFIXES,
+        dicom.read,
+        {"anomaly": ".dcm", "mask": ".dcm"},
+        dicom.write,
+        has_series=True,
+    ),
 }
 SUFFIXES: Final = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
 ROLES: Final = ("anomaly", "mask")
 
 
 def format_of(path: Path) -> Format:
-    """Return the kind of file that a name stands for."""
+    """Return the kind of file that a name stands for; of a name that says nothing, its content.
+
+    A folder with DICOM files is one scan.
+    """
     name = path.name.lower()
     fitting = (each for each in FORMATS.values() if name.endswith(each.suffixes))
-    return next(fitting, FORMATS["nifti"])
+    found = None if path.is_dir() else next(fitting, None)
+    return found or FORMATS["dicom" if dicom.is_dicom(path) else "nifti"]
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is called like one that can be read, and not hidden."""
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    """Whether a file is called like one that can be read, or a folder is a scan; not hidden."""
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return dicom.is_dicom(path)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def stem(path: Path) -> str:
-    """Return the file's name without the ending of its format.
+    """Return the file's name without the ending of its format; of a folder its name.
 
     >>> stem(Path("a/case7_flair.nii.gz")), stem(Path("b/Case8.NII"))
     ('case7_flair', 'Case8')
     """
+    if path.is_dir():
+        return Path(os.path.normpath(path.absolute())).name
     ends = [suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)]
     return path.name[: len(path.name) - max(map(len, ends), default=0)]
 

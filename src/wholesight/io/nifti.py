@@ -178,13 +178,12 @@ def _voxels(payload: bytes | bytearray, header: Nifti1Header, volume: int) -> np
 
 
 def _output_header(volume: Volume, dtype: np.dtype) -> Nifti1Header:
-    if volume.header is None:
+    source = parse(volume.header) if volume.header else None
+    if not isinstance(source, Nifti1Header):  # made in memory, or read from another kind of file
         nowhere = np.broadcast_to(dtype.type(0), volume.shape)
         header = nib.Nifti1Image(nowhere, volume.affine, dtype=dtype).header
         header.set_xyzt_units("mm")
     else:
-        source = parse(volume.header)
-        assert isinstance(source, Nifti1Header)  # it was read
         header = source.as_byteswapped("<")
         affine = place(header).affine
         if affine is None or not np.allclose(affine, volume.affine, atol=1e-4):

@@ -25,19 +25,20 @@ def read(path: Path | str, *, volume: int | None = None) -> Volume:
     Returns float32 voxels (i, j, k). volume : which one of a series, counted from 0. Raises
     InputError, whose code says which check failed.
     """
-    found = format_of(Path(path)).read(Path(path), volume=volume)
+    found = _read(Path(path), volume, None)
     settle(Path(path), _holes(found.voxels, most=0.0))
     return found
 
 
-def read_image(path: Path | str, *, volume: int | None = None) -> Volume:
+def read_image(path: Path | str, *, volume: int | None = None, series: str | None = None) -> Volume:
     """Read a scan: as `read`, and refuse one that holds nothing.
 
+    series : which one, where several DICOM series lie in one folder, by its UID or mark.
     A few voxels that are not finite are set to 0 and kept in mind as `holes`, with a note: whoever
     finds the body refuses the scan if one lies in it.
     """
     path = Path(path)
-    found = format_of(path).read(path, volume=volume)
+    found = _read(path, volume, series)
     notes = settle(path, _holes(found.voxels, most=_MOST_HOLES))
     if notes:
         holes = ~np.isfinite(found.voxels)
@@ -60,6 +61,18 @@ def read_mask(path: Path | str) -> Volume:
             raise _no_labels(found, Path(path))
         marked[..., k] = labels > 0
     return found.like(marked)
+
+
+def _read(path: Path, volume: int | None, series: str | None) -> Volume:
+    kind = format_of(path)
+    if series is None:
+        return kind.read(path, volume=volume)
+    if not kind.has_series:
+        raise InputError(
+            f"{path}: is no DICOM folder, so there is no series to choose. Leave out --series.",
+            code="E_SERIES",
+        )
+    return kind.read(path, volume=volume, series=series)
 
 
 def _holes(voxels: np.ndarray, *, most: float) -> list[Verdict]:
