@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wholesight.errors import InputError
-from wholesight.io import formats, nifti, reading
+from wholesight.io import nifti, reading
 
 
 def refused(path, data, code, *, reader=reading.read):
@@ -86,7 +86,7 @@ def test_cut_off_plain(tmp_path, nifti_bytes, keep):
         ((2**40, 2**40, 2**40), 2, "E_TOO_LARGE"),
     ],
 )
-@pytest.mark.parametrize("suffix", formats.SUFFIXES)
+@pytest.mark.parametrize("suffix", nifti.SUFFIXES)
 def test_a_header_that_lies_gets_no_memory(tmp_path, nifti_header, *, shape, version, code, suffix):
     data = nifti_header(version, shape=shape).binaryblock + b"\0\0\0\0"
     tracemalloc.start()

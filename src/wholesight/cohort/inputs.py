@@ -10,7 +10,7 @@ from typing import Final
 
 from wholesight.datasets import Case
 from wholesight.errors import InputError, UsageError, nearest
-from wholesight.io.formats import is_image, stem
+from wholesight.io.formats import is_image, is_picture, stem
 
 # What a file is called that was drawn or computed for a scan: x_seg belongs to x or x_flair.
 _ROLES: Final = ("seg", "mask", "inside", "anomaly")
@@ -19,9 +19,9 @@ _SEPARATORS: Final = ("_", "-")
 
 
 def scans_in(folder: Path) -> list[Path]:
-    """Return the NIfTI files that lie in a folder, sorted; what the system hides is none.
+    """Return the scans that lie in a folder, sorted; what the system hides is none.
 
-    Raises InputError.
+    Pictures beside volumes are taken for previews of them. Raises InputError.
     """
     try:
         found = sorted(folder.iterdir())
@@ -29,7 +29,8 @@ def scans_in(folder: Path) -> list[Path]:
         raise InputError(
             f"{folder}: cannot be read ({fault.strerror}). Check its permissions.", code="E_READ"
         ) from fault
-    return [path for path in found if is_image(path)]
+    images = [path for path in found if is_image(path)]
+    return [path for path in images if not is_picture(path)] or images
 
 
 def plain_case(file: Path) -> Case:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wholesight.io import nifti
+from wholesight.io import image2d, nifti
 from wholesight.volume import Volume
 
 
@@ -29,10 +29,18 @@ def _write_nifti(volume: Volume, path: Path, source: Path) -> None:
     nifti.write(volume, path)
 
 
+def _write_picture(volume: Volume, path: Path, source: Path) -> None:
+    del source  # a picture has no place in the world that it would be the source of
+    image2d.write(volume, path)
+
+
 # The first is what a file is taken for whose name says nothing.
 FORMATS: Final[dict[str, Format]] = {
     "nifti": Format(
         nifti.SUFFIXES, nifti.read, {"anomaly": ".nii.gz", "mask": ".nii.gz"}, _write_nifti
+    ),
+    "picture": Format(
+        image2d.SUFFIXES, image2d.read, {"anomaly": ".tif", "mask": ".png"}, _write_picture
     ),
 }
 SUFFIXES: Final = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
@@ -49,6 +57,11 @@ def format_of(path: Path) -> Format:
 def is_image(path: Path) -> bool:
     """Whether a file is called like one that can be read, and not hidden."""
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is called like a picture: one slice without a place in the world."""
+    return path.name.lower().endswith(FORMATS["picture"].suffixes)
 
 
 def stem(path: Path) -> str:
