@@ -97,6 +97,7 @@ NOTES: Final[dict[str, dict[str, str]]] = {
         "N_SUBJECTS": "Several scans are of one subject.",
     },
     "A data set": {
+        "N_DEALT": "No split.json says which pictures train; the layout's own rule does.",
         "N_DUPLICATE": "The same image or case is there twice.",
         "N_NEGATIVE": "Some scans have values below 0.",
         "N_NO_MASK": "Cases have no mask.",

@@ -94,7 +94,7 @@ def _of_dataset(path: Path, subset: str, modality: str | None) -> list[Job]:
     # Over the whole set, so that a case's outputs are called alike whatever subset is asked for.
     by_id = _stems_mislead(found.cases)
     # Without its truth: a broken lesion mask is no reason not to segment, nor is it ever looked at.
-    cases = [replace(case, mask=None) for case in found.subset(subset)]
+    cases = [replace(case, mask=None, normal=False) for case in found.subset(subset)]
     return [Job(case, case.id if by_id else stem(case.image)) for case in cases]
 
 

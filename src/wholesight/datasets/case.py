@@ -25,7 +25,8 @@ class Case:
     id : unique in its data set; names the outputs.
     subject : whose image it is. Splits are made of subjects.
     image : the scan.
-    mask : what is abnormal in it (the truth), or None when nobody has marked it.
+    mask : what is abnormal in it (the truth), or None when no file says so.
+    normal : whether nothing in it is known to be abnormal, so that it needs no mask.
     inside : its body mask, or None when it is to be found from the image.
     split : train, calibration, validation, test, or None.
     site : where it was acquired, or None.
@@ -43,6 +44,12 @@ class Case:
     site: str | None = None
     volume: int | None = None
     slices: tuple[int, int] | None = None
+    normal: bool = False
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether it is known what in it is abnormal, be it nothing."""
+        return self.normal or self.mask is not None
 
     def read(self) -> Scan:
         """Read the image and its masks.
@@ -76,6 +83,8 @@ class Case:
             faults.append(_too_few(image, self.image, self.slices))
         if image is None or faults:
             return None, faults
+        if self.normal and mask is None:
+            mask = image.like(np.zeros(image.shape, bool))
         return Scan(
             image=part_of(image, self.slices),
             inside=inside and part_of(inside, self.slices),

@@ -43,7 +43,7 @@ class Judged:
     """
 
     def __init__(self, cases: Sequence[Case], body: Body, *, min_lesion_share: float = 0.0) -> None:
-        unmarked = [case.id for case in cases if case.mask is None]
+        unmarked = [case.id for case in cases if not case.has_truth]
         if unmarked:
             raise InputError(
                 f"{len(unmarked)} of {len(cases)} cases have no mask to judge by, the first is "
