@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wholesight.benchmark.judge.thumbnail import thumbnail
 from wholesight.io import formats, image2d, reading
 from wholesight.io.formats import format_of, output_names, stem
 from wholesight.prep.body import Whole
@@ -250,6 +251,21 @@ def test_i_runs_to_the_right_j_down_and_prep_gives_it_back(tmp_path, grey):
     np.testing.assert_allclose(
         pixels(found.like(prepared.restore(prepared.pixels))), scaled, atol=1e-6
     )
+
+
+def test_a_report_shows_it_upright(tmp_path, grey):
+    found = image2d.read(saved(tmp_path / "x.png", grey))
+    body, bright = np.ones(found.shape, bool), found.voxels > 200
+    shown = thumbnail(
+        image=found.voxels,
+        inside=body,
+        truth=bright,
+        map=None,
+        mask=None,
+        axis=2,
+        affine=found.affine,
+    )
+    np.testing.assert_array_equal(shown.truth, grey > 200)
 
 
 # ---------------------------------------------------------------- several pictures in a file
