@@ -152,8 +152,8 @@ def cloth(rng: np.random.Generator, flaw: str = "good", *, colour: bool = False)
     """Weave a picture: threads across each other, uneven light, noise.
 
     flaw : "stain" is brighter or darker than the rest; "bare" has no threads, and the same mean;
-    "slip" has them in another direction; "dye" (of colours alone) is redder and less blue, so that
-    the grey changes little.
+    "slip" has them in another direction; "dye" (of colours alone) is redder and so much less blue
+    that the luma is the same.
     """
     rows, columns = np.mgrid[:TEXTURE_SIDE, :TEXTURE_SIDE]
     wobble = [gaussian_filter(rng.normal(size=rows.shape), 12) * 40 for _ in range(2)]
@@ -173,8 +173,8 @@ def cloth(rng: np.random.Generator, flaw: str = "good", *, colour: bool = False)
     grey = 120 + 45 * threads + light + rng.normal(0, 6, rows.shape)
     grey += rng.choice([-40.0, 40.0]) * share * (flaw == "stain")
     if colour:
-        tint = 40 * share * (flaw == "dye")
-        grey = np.stack([grey + tint, grey - 10, grey - 20 - 2 * tint], axis=-1)
+        tint = 20 * share * (flaw == "dye")
+        grey = np.stack([grey + tint, grey - 10, grey - 20 - 0.299 / 0.114 * tint], axis=-1)
     return Cloth(np.rint(grey).clip(0, 255).astype(np.uint8), share >= 0.5)
 
 

@@ -112,7 +112,7 @@ def test_every_case_is_there_once_and_nothing_is_amiss(layout):
 
 def test_every_case_is_readable_on_one_grid(layout):
     for case in open_dataset(layout[1]).cases:
-        image, inside, abnormal = case.read()
+        image, inside, abnormal, _ = case.read()
         assert image.same_grid(inside)
         assert image.same_grid(abnormal)
         lesion = (image.voxels > np.float32(0.9)) & (not case.normal)

@@ -134,6 +134,30 @@ def test_another_threshold_on_maps_of_pictures(wholesight, maps, tmp_path):
         assert (after > before).any()
 
 
+@pytest.mark.slow
+def test_a_flaw_of_the_colour_alone_is_found_by_a_recipe_with_colours(
+    wholesight, write_cloth, tmp_path
+):
+    root = write_cloth(tmp_path / "cloth", flaws=("dye",), colour=True)
+    colours = ("--set", "channels=[red, green, blue]")
+    model, maps, report = (tmp_path / name for name in ("model", "maps", "report"))
+    for command in (
+        ("fit", root, "--recipe", "picture", *colours, "--out", model),
+        ("calibrate", model, root, "--rule", "percentile", "--alpha", "0.01"),
+        ("segment", model, root, "--subset", "test", "--out", maps),
+        ("evaluate", maps, root, "--out", report),
+    ):
+        assert wholesight(*command).code == 0
+    found = json.loads((report / "metrics.json").read_text())["deployable"]
+    assert found["picture"]["set"]["auroc"] > 0.9
+    assert found["intensity floor"]["set"]["auroc"] < 0.7
+    grey = tmp_path / "grey.png"
+    Image.open(root / "test" / "dye" / "000.png").convert("L").save(grey)
+    ended = wholesight("segment", model, grey, "--out", tmp_path / "o")
+    assert ended.code == 7
+    assert "E_MISSING_MODALITY" in (tmp_path / "o" / "failures.tsv").read_text()
+
+
 def test_pictures_beside_volumes_are_previews(heads, model, wholesight, tmp_path):
     scan = next(heads.glob("*/*_flair.nii.gz"))
     shutil.copy(scan, tmp_path / scan.name)

@@ -34,7 +34,7 @@ def test_brats_cases_are_sorted_and_read(tiny_brats):
     assert found.layout == "brats"
     assert [case.id for case in found.cases] == ["a", "b", "c", "d", "e"]
     assert [case.split for case in found.cases] == ["train"] * 3 + ["calibration", "test"]
-    image, inside, abnormal = found.cases[0].read()
+    image, inside, abnormal, _ = found.cases[0].read()
     assert image.voxels.dtype == np.float32
     assert inside is None
     assert abnormal.voxels.sum() == 18

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wholesight.benchmark.judge.map_files import find_map_files
 from wholesight.datasets import open_dataset
 from wholesight.datasets.check import check
 from wholesight.errors import InputError, UsageError
@@ -141,6 +142,34 @@ def test_what_is_not_used_is_said(carpet):
     assert "validation" in texts[0]
     assert "bad" in texts[1]
     assert "cut/000.png, cut/007_mask.png" in texts[2]
+
+
+def test_masks_of_other_tools_are_known_as_masks(carpet, tmp_path):
+    """Plain files called as the cases are: pictures of black and white are masks, others maps."""
+    cases = open_dataset(carpet).subset("test")
+    for name, white in (("masks", 255), ("ones", 1), ("maps", 200)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for case in cases:
+            pixels = np.zeros((8, 9), np.uint8)
+            pixels[3:5] = white
+            Image.fromarray(pixels).save(folder / f"{case.id}.png")
+        found = find_map_files(folder, cases)
+        assert {bool(files.mask) for files in found} == {name != "maps"}
+        assert {bool(files.map) for files in found} == {name == "maps"}
+
+
+def test_folders_of_pictures(tmp_path):
+    for split, name in (("train", "a"), ("test", "b")):
+        picture(tmp_path / f"{split}/{name}.jpg")
+    mask = np.zeros((8, 9), np.uint8)
+    mask[1, 2] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks/b.png")
+    found = open_dataset(tmp_path)
+    assert (found.layout, [case.id for case in found.cases]) == ("folder", ["a", "b"])
+    abnormal = found.cases[1].read().abnormal
+    np.testing.assert_array_equal(abnormal.voxels[..., 0].T, mask > 0)
 
 
 def test_a_modality_means_nothing_here(carpet):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from wholesight.errors import InputError
-from wholesight.io.reading import read_image, read_mask
+from wholesight.io.formats import format_of
+from wholesight.io.reading import read_channel, read_image, read_mask
 from wholesight.prep.grid import difference
 from wholesight.prep.orient import axial_axis
 from wholesight.volume import Scan, Volume
@@ -89,7 +90,28 @@ class Case:
             image=part_of(image, self.slices),
             inside=inside and part_of(inside, self.slices),
             abnormal=mask and part_of(mask, self.slices),
+            channels=_Channels(self),
         ), []
+
+
+class _Channels(Mapping[str, Volume]):
+    """What a case's file holds beside the image; each is read when it is asked for."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.names = format_of(case.image).channels
+
+    def __getitem__(self, name: str) -> Volume:
+        if name not in self.names:
+            raise KeyError(name)
+        found = read_channel(self.case.image, name, volume=self.case.volume)
+        return part_of(found, self.case.slices)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def part_of(volume: Volume, slices: tuple[int, int] | None) -> Volume:

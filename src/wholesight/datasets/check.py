@@ -76,7 +76,7 @@ def check(
 
 
 def _facts(case: Case, scan: Scan) -> _Facts:
-    image, inside, mask = scan
+    image, inside, mask, _ = scan
     axis = axial_axis(image.affine)
     abnormal = mask.voxels if mask else np.zeros(image.shape, bool)
     across = tuple(other for other in range(3) if other != axis)

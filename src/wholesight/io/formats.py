@@ -15,13 +15,15 @@ class Format(NamedTuple):
 
     suffixes : how its files end, in lower case. read : (path, volume=k or None) -> Volume.
     outputs : {role: ending} of what is written for a scan of this kind. write : (volume, path,
-    source); source is the scan it was made from, or the map of one.
+    source); source is the scan it was made from, or the map of one. channels : what files of this
+    kind may hold beside the image itself; read takes the name of one as channel=.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[..., Volume]
     outputs: Mapping[str, str]
     write: Callable[[Volume, Path, Path], None]
+    channels: tuple[str, ...] = ()
 
 
 def _write_nifti(volume: Volume, path: Path, source: Path) -> None:
@@ -40,7 +42,11 @@ FORMATS: Final[dict[str, Format]] = {
         nifti.SUFFIXES, nifti.read, {"anomaly": ".nii.gz", "mask": ".nii.gz"}, _write_nifti
     ),
     "picture": Format(
-        image2d.SUFFIXES, image2d.read, {"anomaly": ".tif", "mask": ".png"}, _write_picture
+        image2d.SUFFIXES,
+        image2d.read,
+        {"anomaly": ".tif", "mask": ".png"},
+        _write_picture,
+        image2d.CHANNELS,
     ),
 }
 SUFFIXES: Final = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
