@@ -61,6 +61,14 @@ def test_brats_body_mask(tiny_brats):
     assert caught.value.code == "E_EMPTY"
 
 
+def test_a_picture_in_a_case_is_a_preview_and_no_modality(tiny_brats):
+    root = tiny_brats({"train": ["a"]})
+    (root / "a/a_t1.png").write_bytes(b"")
+    found = open_dataset(root)
+    assert [case.image.name for case in found.cases] == ["a_flair.nii.gz"]
+    assert found.findings == ()
+
+
 def test_several_modalities_must_be_chosen_from(tiny_brats):
     root = tiny_brats({"train": ["a", "b"]})
     shutil.copy(root / "a/a_flair.nii.gz", root / "a/a_t1ce.nii.gz")

@@ -121,6 +121,22 @@ def test_colours_of_16_bits_lose_depth_and_it_is_said(tmp_path, kind, samples):
     np.testing.assert_allclose(pixels(found), expected, atol=0.51)
 
 
+def test_colours_of_16_bits_in_a_tiff_lose_depth_and_it_is_said(tmp_path):
+    deep = np.full((ROWS, COLUMNS, 3), 0x12FF, "<u2")
+    tags = [(256, COLUMNS), (257, ROWS), (258, 134), (259, 1), (262, 2)]
+    tags += [(273, 140), (277, 3), (278, ROWS), (279, deep.nbytes)]
+    entries = b"".join(
+        struct.pack("<HHII", tag, 3, 3 if tag == 258 else 1, value) for tag, value in tags
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    bits = struct.pack("<HHH", 16, 16, 16)  # at byte 134, where the tag 258 says
+    content = head.ljust(134, b"\0") + bits + deep.tobytes()
+    (tmp_path / "x.tif").write_bytes(content)
+    found = image2d.read(tmp_path / "x.tif")
+    np.testing.assert_array_equal(pixels(found), 0x12)
+    assert codes(found) == ["N_DEPTH"]
+
+
 def test_black_and_white(tmp_path, grey):
     white = grey > 128
     for suffix in (".png", ".tif", ".bmp"):

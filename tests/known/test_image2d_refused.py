@@ -174,6 +174,16 @@ def test_a_later_page_may_be_the_bomb(tmp_path):
     assert caught.value.code == "E_TOO_LARGE"
 
 
+def test_pages_that_go_round_in_a_circle_end(tmp_path):
+    endless = bytearray(tiff(4, 4))
+    endless[-4:] = (8).to_bytes(4, "little")  # the page after the first is the first
+    (tmp_path / "x.tif").write_bytes(bytes(endless) + bytes(200))
+    begun = time.monotonic()
+    with contextlib.suppress(InputError):
+        image2d.read(tmp_path / "x.tif")
+    assert time.monotonic() - begun < 2
+
+
 def test_the_limit_is_exact(tmp_path):
     path = tmp_path / "x.png"
     Image.new("L", (20, 30), 7).save(path)
