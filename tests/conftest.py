@@ -5,14 +5,16 @@ import os
 import re
 import runpy
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from wholesight.datasets.phantom import Grid, case_stream
 from wholesight.datasets.phantom.stress_head import StressHead, stress_head
@@ -158,3 +160,72 @@ def _smaller(key: str, value: Any) -> Any:
     if key in capped and value is not None:
         return min(value, capped[key])
     return _shrunk(value)
+
+
+TEXTURE_SIDE = 96
+THREAD_PX = 8.0  # from thread to thread
+
+
+class Cloth(NamedTuple):
+    """A picture of made-up cloth. pixels : (r, c) or (r, c, 3) uint8. flaw : (r, c) bool."""
+
+    pixels: np.ndarray
+    flaw: np.ndarray
+
+
+def cloth(rng: np.random.Generator, flaw: str = "good", *, colour: bool = False) -> Cloth:
+    """Weave a picture: threads across each other, uneven light, noise.
+
+    flaw : "stain" is brighter or darker than the rest; "bare" has no threads, and the same mean;
+    "slip" has them in another direction; "dye" (of colours alone) is redder and so much less blue
+    that the luma is the same.
+    """
+    rows, columns = np.mgrid[:TEXTURE_SIDE, :TEXTURE_SIDE]
+    wobble = [gaussian_filter(rng.normal(size=rows.shape), 12) * 40 for _ in range(2)]
+    phases = rng.uniform(0, 2 * np.pi, 2)
+
+    def woven(down: np.ndarray, right: np.ndarray) -> np.ndarray:
+        first = np.sin(2 * np.pi * (down + wobble[0]) / THREAD_PX + phases[0])
+        return first * np.sin(2 * np.pi * (right + wobble[1]) / THREAD_PX + phases[1])
+
+    place = rng.uniform(20, TEXTURE_SIDE - 20, 2)
+    away = np.hypot(rows - place[0], (columns - place[1]) * rng.uniform(0.7, 1.4))
+    share = np.clip((rng.uniform(9, 14) - away) / 2 + 0.5, 0, 1) * (flaw != "good")
+    inside = {"bare": 0.0, "slip": woven((rows + columns) / 2**0.5, (rows - columns) / 2**0.5)}
+    threads = woven(rows, columns)
+    threads = threads + share * (inside.get(flaw, threads) - threads)
+    light = rng.uniform(-12, 12) * (columns / TEXTURE_SIDE - 0.5)
+    grey = 120 + 45 * threads + light + rng.normal(0, 6, rows.shape)
+    grey += rng.choice([-40.0, 40.0]) * share * (flaw == "stain")
+    if colour:
+        tint = 20 * share * (flaw == "dye")
+        grey = np.stack([grey + tint, grey - 10, grey - 20 - 0.299 / 0.114 * tint], axis=-1)
+    return Cloth(np.rint(grey).clip(0, 255).astype(np.uint8), share >= 0.5)
+
+
+@pytest.fixture(scope="session")
+def write_cloth() -> Callable[..., Path]:
+    """A maker of sets of cloth in MVTec's layout; to judge on, 8 good ones and 5 of each flaw."""
+
+    def make(
+        root: Path,
+        *,
+        train: int = 30,
+        flaws: Sequence[str] = ("stain", "bare", "slip"),
+        colour: bool = False,
+    ) -> Path:
+        rng = np.random.default_rng(0)
+        counts = {"train/good": train, "test/good": 8} | {f"test/{flaw}": 5 for flaw in flaws}
+        for place, number in counts.items():
+            kind = place.split("/")[1]
+            (root / place).mkdir(parents=True)
+            for n in range(number):
+                made = cloth(rng, kind, colour=colour)
+                Image.fromarray(made.pixels).save(root / place / f"{n:03d}.png")
+                if kind != "good":
+                    truth = root / "ground_truth" / kind / f"{n:03d}_mask.png"
+                    truth.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(255 * made.flaw.astype(np.uint8)).save(truth)
+        return root
+
+    return make

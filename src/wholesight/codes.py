@@ -15,7 +15,8 @@ REFUSALS: Final[dict[str, dict[str, str]]] = {
         "no place in space of a DICOM slice.",
         "E_CRC": "The compressed data are damaged: the checksum is wrong.",
         "E_DIMS": "The dimensions are impossible, or more than three and no volume was chosen.",
-        "E_DTYPE": "The voxels are colours, complex numbers or of an unknown type.",
+        "E_DTYPE": "The voxels are colours (other than of a picture), complex numbers or of an "
+        "unknown type.",
         "E_EMPTY": "There is nothing to look at: one value everywhere, hardly any voxel that "
         "is not 0, or a body mask that marks none.",
         "E_EXTRA": "Packages that this kind of file needs are not installed.",
@@ -81,9 +82,15 @@ REFUSALS: Final[dict[str, dict[str, str]]] = {
 
 NOTES: Final[dict[str, dict[str, str]]] = {
     "One file": {
-        "N_NAME": "The file is called as if it were compressed and is not, or the other way.",
+        "N_ALPHA": "Transparent pixels of a picture were laid on black.",
+        "N_DEPTH": "The colours of a picture have more bits than are read.",
+        "N_NAME": "The file is of another kind than its name says: compressed or not, or a picture "
+        "of another format.",
         "N_NO_ORIENTATION": "The header does not say how voxels lie: left and right are unknown.",
+        "N_NO_SPACING": "A picture does not say how large its pixels are; 1 mm is taken.",
         "N_QFORM": "The qform cannot be used; the sform is.",
+        "N_ROTATED": "A picture is read as it is displayed, turned or mirrored from how it is "
+        "stored.",
         "N_SCALE": "The header's scale is not a finite number, and none is applied.",
         "N_SFORM": "The sform cannot be used; the qform is.",
         "N_SPACING_MENDED": "A spacing of 0 or below was taken as 1, or without its sign.",
@@ -110,6 +117,7 @@ NOTES: Final[dict[str, dict[str, str]]] = {
         "N_SUBJECTS": "Several scans are of one subject.",
     },
     "A data set": {
+        "N_DEALT": "No split.json says which pictures train; the layout's own rule does.",
         "N_DUPLICATE": "The same image or case is there twice.",
         "N_NEGATIVE": "Some scans have values below 0.",
         "N_NO_MASK": "Cases have no mask.",

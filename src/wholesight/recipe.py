@@ -58,7 +58,7 @@ COSTS: Final = typing.get_args(Cost)
 _ABOUT: Final = {"name": "unnamed", "summary": "", "reference": "", "cost": "minutes"}
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
-SHARED: Final = ("size",)
+SHARED: Final = ("size", "channels")
 _KEYS: Final = (*_ABOUT, *SHARED, "prep", "method", "training", "cleanup")
 
 
@@ -201,12 +201,18 @@ def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
             f"{method.last_start:g} epochs (its warmup_epochs or encoder_start). Train longer, or "
             "let it start earlier."
         )
-    # One channel, square.
-    size = prep.slices.size
-    if method.slice_shape not in (None, (1, size, size)):
+    if len(prep.channels) > 1 and (method.one_channel or prep.intensity.learns):
         raise RecipeError(
-            f"method: takes slices of {method.slice_shape}, but prep gives (1, {size}, {size}). "
-            "State the size once, at the top of the recipe."
+            f"channels: {', '.join(prep.channels)} are several, and this method or this intensity, "
+            "or a part of it, takes one. Name one, or leave channels out to take the image alone."
+        )
+    # Square.
+    size = prep.slices.size
+    given = (max(len(prep.channels), 1), size, size)
+    if method.slice_shape not in (None, given):
+        raise RecipeError(
+            f"method: takes slices of {method.slice_shape}, but prep gives {given}. State size and "
+            "channels once, at the top of the recipe."
         )
 
 
@@ -335,7 +341,7 @@ class _Builder:
         _refuse_unknown(value, parameters, key)
         arguments, resolved = {}, {}
         for name, (annotation, default) in parameters.items():
-            option = value.get(name, self.shared.get(name, default))
+            option = value[name] if name in value else self._handed(name, annotation, default)
             if option is inspect.Parameter.empty:
                 raise RecipeError(f"{key}.{name} is missing, and has no default.")
             arguments[name], plain = self.build(annotation, option, f"{key}.{name}")
@@ -346,6 +352,12 @@ class _Builder:
         except (ValueError, RuntimeError, OverflowError) as fault:
             # A network that no memory can hold is a RuntimeError.
             raise RecipeError(f"{key}: {str(fault).splitlines()[0]}.") from fault
+
+    def _handed(self, name: str, annotation: Any, default: Any) -> Any:
+        """Return what is stated at the top of the recipe, else the default."""
+        # What names channels to the preparation, which is built first, is a number to a network.
+        counted = name == "channels" and annotation is int and name in self.shared
+        return len(self.shared[name]) if counted else self.shared.get(name, default)
 
     def _plain(self, annotation: Any, value: Any, key: str) -> tuple[Any, Any]:
         try:

@@ -5,8 +5,10 @@ Axes: i j k, in the order of the file. World: RAS+ millimetres (NIfTI).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -80,13 +82,19 @@ class Volume:
         return bool(np.linalg.norm(apart, axis=0).max() <= tolerance_mm)
 
 
+NO_CHANNELS: Final[Mapping[str, Volume]] = MappingProxyType({})
+
+
 class Scan(NamedTuple):
     """One case in memory, everything on the image's grid.
 
     image : the scan. inside : the given body mask or None. abnormal : the truth or None; it may
-    leave slices out of training and is otherwise read by the evaluation alone.
+    leave slices out of training and is otherwise read by the evaluation alone. channels : what
+    else the case shows, by name, such as the red of a colour picture; a mapping that may read a
+    file only when it is asked for.
     """
 
     image: Volume
     inside: Volume | None = None
     abnormal: Volume | None = None
+    channels: Mapping[str, Volume] = NO_CHANNELS

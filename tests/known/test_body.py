@@ -179,6 +179,22 @@ def test_whole_is_every_voxel():
     assert Whole()(np.zeros((4, 5, 1)), MM).all()
 
 
+def test_the_whole_less_a_margin_in_every_slice():
+    body = Whole(margin=0.1)(np.zeros((20, 33, 3)), MM)
+    expected = np.zeros((20, 33, 3), bool)
+    expected[2:-2, 3:-3] = True
+    np.testing.assert_array_equal(body, expected)
+    given = np.zeros((20, 33, 3), bool)
+    given[0, 0, 0] = True
+    np.testing.assert_array_equal(Whole(margin=0.1)(np.zeros((20, 33, 3)), MM, given), given)
+    for margin in (-0.1, 0.5):
+        with pytest.raises(ValueError, match="margin"):
+            Whole(margin=margin)
+    with pytest.raises(InputError) as refused:
+        Whole(margin=0.49)(np.zeros((2, 2, 1)), MM)
+    assert refused.value.code == "E_EMPTY"
+
+
 def test_given_refuses_a_scan_without_a_mask():
     with pytest.raises(InputError, match=r"cases\.tsv") as refused:
         Given()(np.ones((4, 5, 1)), MM)

@@ -36,7 +36,7 @@ def test_subjects_sort_by_name_whatever_their_group(cases):
 
 def test_every_head_has_155_slices_of_1_mm_and_brain_in_those_of_the_paper(cases):
     for case in cases:
-        image, _, _ = case.read()
+        image = case.read().image
         assert image.shape[2] == 155
         assert image.spacing_mm[2] == 1
         share = (image.voxels[:, :, PAPERS_SLICES] > 0).mean((0, 1))

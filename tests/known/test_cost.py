@@ -116,14 +116,36 @@ def test_what_is_flagged_anyway_is_seen_as_chance(intensity):
     assert of(costs, 8.0, -0.5).voxels == 0.0
 
 
+def test_a_lesion_is_inserted_in_every_channel_alike(intensity, monkeypatch):
+    """A method that looks at a channel alone has to have a chance."""
+    seen = []
+    segment = Detector.segment
+
+    def watched(self, volume, inside, channels):
+        seen.append((volume.voxels, channels["t2"].voxels))
+        return segment(self, volume, inside, channels)
+
+    monkeypatch.setattr(Detector, "segment", watched)
+    resolved = intensity.recipe.resolved
+    recipe = Recipe.from_dict(resolved | {"prep": resolved["prep"] | {"channels": ["t2"]}})
+    one = case()
+    scan = one.scan._replace(channels={"t2": one.scan.image.like(2.0 * one.scan.image.voxels)})
+    detector = replace(intensity, recipe=recipe, threshold=at(260.0))
+    sensitivity_cost(detector, [replace(one, scan=scan)])
+    assert len(seen) == 7
+    for image, channel in seen:
+        np.testing.assert_allclose(channel, 2 * image, rtol=1e-6)
+    assert not np.array_equal(seen[0][1], seen[1][1])
+
+
 def test_lesions_lie_in_normal_slices_and_the_scan_stays_whole(intensity, monkeypatch):
     abnormal = np.zeros(SHAPE, bool)
     abnormal[15:20, 15:20, 4:8] = True
     seen = []
 
-    def watched(self, volume, inside=None):
+    def watched(self, volume, inside, channels):
         seen.append(volume.voxels)
-        return segment(self, volume, inside)
+        return segment(self, volume, inside, channels)
 
     segment = Detector.segment
     monkeypatch.setattr(Detector, "segment", watched)

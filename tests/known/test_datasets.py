@@ -34,7 +34,7 @@ def test_brats_cases_are_sorted_and_read(tiny_brats):
     assert found.layout == "brats"
     assert [case.id for case in found.cases] == ["a", "b", "c", "d", "e"]
     assert [case.split for case in found.cases] == ["train"] * 3 + ["calibration", "test"]
-    image, inside, abnormal = found.cases[0].read()
+    image, inside, abnormal, _ = found.cases[0].read()
     assert image.voxels.dtype == np.float32
     assert inside is None
     assert abnormal.voxels.sum() == 18
@@ -59,6 +59,14 @@ def test_brats_body_mask(tiny_brats):
     with pytest.raises(InputError, match="marks no voxel") as caught:
         case.read()
     assert caught.value.code == "E_EMPTY"
+
+
+def test_a_picture_in_a_case_is_a_preview_and_no_modality(tiny_brats):
+    root = tiny_brats({"train": ["a"]})
+    (root / "a/a_t1.png").write_bytes(b"")
+    found = open_dataset(root)
+    assert [case.image.name for case in found.cases] == ["a_flair.nii.gz"]
+    assert found.findings == ()
 
 
 def test_several_modalities_must_be_chosen_from(tiny_brats):

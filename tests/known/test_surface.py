@@ -182,6 +182,16 @@ def test_what_empty_means() -> None:
         assert hd95_mm(*pair, spacing_mm=spacing_mm) == pytest.approx(np.sqrt(49 + 256 + 144))
 
 
+def test_what_empty_means_on_one_slice() -> None:
+    nothing, some = NONE[..., :1], np.zeros_like(NONE[..., :1])
+    some[2, 3] = True
+    spacing_mm = (1.0, 2.0, 1.0)
+    assert np.isnan(surface_dice(nothing, nothing, spacing_mm=spacing_mm))
+    for pair in ((nothing, some), (some, nothing)):
+        assert surface_dice(*pair, spacing_mm=spacing_mm) == 0.0
+        assert np.isfinite(hd95_mm(*pair, spacing_mm=spacing_mm))
+
+
 def test_silence_is_worse_than_any_flag_in_the_body() -> None:
     """The farthest that a flag can be from a lesion: two opposite corners of the body."""
     inside, here, there = (NONE.copy() for _ in range(3))

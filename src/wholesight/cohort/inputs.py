@@ -11,7 +11,7 @@ from typing import Final
 from wholesight.datasets import Case
 from wholesight.errors import InputError, UsageError, nearest
 from wholesight.io.dicom import whole_scans
-from wholesight.io.formats import is_image, stem
+from wholesight.io.formats import is_image, is_picture, stem
 
 # What a file is called that was drawn or computed for a scan: x_seg belongs to x or x_flair.
 _ROLES: Final = ("seg", "mask", "inside", "anomaly")
@@ -22,9 +22,8 @@ _SEPARATORS: Final = ("_", "-")
 def scans_in(folder: Path) -> list[Path]:
     """Return the scans that lie in a folder, sorted; what the system hides is none.
 
-    A scan is a file, or a folder with a DICOM series.
-
-    Raises InputError.
+    A scan is a file, or a folder with a DICOM series. Pictures beside volumes are taken for
+    previews of them. Raises InputError.
     """
     try:
         found = sorted(folder.iterdir())
@@ -32,7 +31,8 @@ def scans_in(folder: Path) -> list[Path]:
         raise InputError(
             f"{folder}: cannot be read ({fault.strerror}). Check its permissions.", code="E_READ"
         ) from fault
-    return [path for path in found if is_image(path)]
+    images = [path for path in found if is_image(path)]
+    return [path for path in images if not is_picture(path)] or images
 
 
 def plain_cases(files: Sequence[Path]) -> dict[Path, Case]:

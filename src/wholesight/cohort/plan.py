@@ -125,7 +125,7 @@ def _of_dataset(path: Path, subset: str, modality: str | None) -> list[Job]:
     by_id = _stems_mislead(found.cases)
     bids = path if found.layout == "bids" else None
     # Without its truth: a broken lesion mask is no reason not to segment, nor is it ever looked at.
-    cases = [replace(case, mask=None) for case in found.subset(subset)]
+    cases = [replace(case, mask=None, normal=False) for case in found.subset(subset)]
     return [Job(case, case.id if by_id else stem(case.image), bids) for case in cases]
 
 

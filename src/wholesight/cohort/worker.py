@@ -32,7 +32,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     sources = hashes_of(job)
     scan = job.case.read()
     read_s = time.monotonic() - clock
-    found = detector.segment(scan.image, scan.inside)
+    found = detector.segment(scan.image, scan.inside, scan.channels)
     network_s = time.monotonic() - clock - read_s
     outputs = job.outputs(unit=detector.has_unit_maps)
     hashes = _write(found, job, out, unit=detector.has_unit_maps)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, count, error, note, some
 from wholesight.errors import UsageError, nearest
-from wholesight.io.formats import is_image, stem
+from wholesight.io.formats import is_image, is_picture, stem
 
 LOOKS_LIKE = "<case>/<case>_<modality>.nii.gz with <case>/<case>_seg.nii.gz (BraTS)"
 
@@ -91,7 +91,8 @@ def _look(path: Path, depth: int) -> _Folder:
     files: dict[str, list[Path]] = defaultdict(list)
     strays = []
     for file in sorted(path.iterdir()):
-        if not is_image(file):
+        # A picture beside volumes is a preview of one.
+        if not is_image(file) or is_picture(file):
             continue
         ending = stem(file).removeprefix(path.name)
         if ending != stem(file) and ending[:1] in _SEPARATORS and ending[1:]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from wholesight.errors import InputError
-from wholesight.io.reading import read_image, read_mask
+from wholesight.io.formats import format_of
+from wholesight.io.reading import read_channel, read_image, read_mask
 from wholesight.prep.grid import difference
 from wholesight.prep.orient import axial_axis
 from wholesight.volume import Scan, Volume
@@ -25,7 +26,8 @@ class Case:
     id : unique in its data set; names the outputs.
     subject : whose image it is. Splits are made of subjects.
     image : the scan.
-    mask : what is abnormal in it (the truth), or None when nobody has marked it.
+    mask : what is abnormal in it (the truth), or None when no file says so.
+    normal : whether nothing in it is known to be abnormal, so that it needs no mask.
     inside : its body mask, or None when it is to be found from the image.
     split : train, calibration, validation, test, or None.
     site : where it was acquired, or None.
@@ -45,6 +47,12 @@ class Case:
     volume: int | None = None
     series: str | None = None
     slices: tuple[int, int] | None = None
+    normal: bool = False
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether it is known what in it is abnormal, be it nothing."""
+        return self.normal or self.mask is not None
 
     def read(self) -> Scan:
         """Read the image and its masks.
@@ -80,11 +88,34 @@ class Case:
             faults.append(_too_few(image, self.image, self.slices))
         if image is None or faults:
             return None, faults
+        if self.normal and mask is None:
+            mask = image.like(np.zeros(image.shape, bool))
         return Scan(
             image=part_of(image, self.slices),
             inside=inside and part_of(inside, self.slices),
             abnormal=mask and part_of(mask, self.slices),
+            channels=_Channels(self),
         ), []
+
+
+class _Channels(Mapping[str, Volume]):
+    """What a case's file holds beside the image; each is read when it is asked for."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.names = format_of(case.image).channels
+
+    def __getitem__(self, name: str) -> Volume:
+        if name not in self.names:
+            raise KeyError(name)
+        found = read_channel(self.case.image, name, volume=self.case.volume)
+        return part_of(found, self.case.slices)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def part_of(volume: Volume, slices: tuple[int, int] | None) -> Volume:

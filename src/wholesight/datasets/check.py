@@ -76,7 +76,7 @@ def check(
 
 
 def _facts(case: Case, scan: Scan) -> _Facts:
-    image, inside, mask = scan
+    image, inside, mask, _ = scan
     axis = axial_axis(image.affine)
     abnormal = mask.voxels if mask else np.zeros(image.shape, bool)
     across = tuple(other for other in range(3) if other != axis)
@@ -115,7 +115,7 @@ def _counts(facts: list[_Facts]) -> Counts:
         subjects=len({fact.case.subject for fact in facts}),
         slices=sum(fact.slices for fact in facts),
         normal_slices=sum(fact.normal_slices for fact in facts),
-        unmarked_slices=sum(fact.slices for fact in facts if fact.case.mask is None),
+        unmarked_slices=sum(fact.slices for fact in facts if not fact.case.has_truth),
         lesion_ml=round(sum(fact.lesion_ml for fact in facts), 3),
     )
 
@@ -149,7 +149,7 @@ def _leaks(facts: list[_Facts]) -> list[Finding]:
 def _masks(facts: list[_Facts]) -> list[Finding]:
     without: dict[str, list[str]] = defaultdict(list)
     for fact in facts:
-        if fact.case.mask is None and fact.case.split:
+        if not fact.case.has_truth and fact.case.split:
             without[fact.case.split].append(fact.case.id)
     findings = [
         note(

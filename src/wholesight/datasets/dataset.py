@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wholesight.datasets import bids, brats, folder, manifest
+from wholesight.datasets import bids, brats, folder, manifest, mvtec
 from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found
 from wholesight.datasets.split import FILE as SPLIT_FILE
@@ -29,6 +29,7 @@ class Layout(NamedTuple):
 LAYOUTS: dict[str, Layout] = {
     "manifest": Layout(manifest.fits, manifest.find, manifest.LOOKS_LIKE),
     "folder": Layout(folder.fits, folder.find, folder.LOOKS_LIKE),
+    "mvtec": Layout(mvtec.fits, mvtec.find, mvtec.LOOKS_LIKE),
     "brats": Layout(brats.fits, brats.find, brats.LOOKS_LIKE),
     "bids": Layout(bids.fits, bids.find, bids.LOOKS_LIKE),
 }

@@ -1,4 +1,4 @@
-"""The plain layout: NIfTI files in folders that say what they are for.
+"""The plain layout: volumes or pictures in folders that say what they are for.
 
     DATA/train/*.nii.gz  calibration/*  validation/*  test/*     images, by split
          normal/*.nii.gz                                         images whose split split.json names
@@ -27,7 +27,7 @@ _INSIDE = "inside"
 
 
 def fits(root: Path) -> bool:
-    """Whether NIfTI files lie in a folder that is called like a split, or `normal`."""
+    """Whether images lie in a folder that is called like a split, or `normal`."""
     return any(_files(root / name) for name in _IMAGES)
 
 

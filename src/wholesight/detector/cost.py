@@ -10,6 +10,7 @@ Axes: i j k file voxels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -142,7 +143,8 @@ class _Inserting:
         self.scan = scan
         self.seed = seed
         self.body = detector.recipe.prep.forward(scan).normal_body()
-        self.untouched = self._mask(scan.image.voxels)
+        self.channels = {name: scan.channels[name] for name in detector.recipe.prep.channels}
+        self.untouched = self._mask(lambda voxels: voxels)
 
     def __call__(
         self, volume_ml: float, contrasts: Sequence[float]
@@ -156,12 +158,17 @@ class _Inserting:
         lesion = weight > 0
         by_chance = noticed(self.untouched, lesion, self.body)
         for contrast in contrasts:
-            mask = self._mask(with_lesion(image.voxels, weight, contrast))
+            mask = self._mask(partial(with_lesion, weight=weight, contrast=contrast))
             yield noticed(mask, lesion, self.body), by_chance
 
-    def _mask(self, voxels: np.ndarray) -> np.ndarray:
-        found = self.detector.segment(self.scan.image.like(voxels), self.scan.inside)
-        return found.mask.voxels
+    def _mask(self, altered: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the mask of the scan, its image and its channels altered alike."""
+        image, *shown = (
+            volume.like(altered(volume.voxels))
+            for volume in (self.scan.image, *self.channels.values())
+        )
+        channels = dict(zip(self.channels, shown, strict=True))
+        return self.detector.segment(image, self.scan.inside, channels).mask.voxels
 
 
 def _averaged(volume_ml: float, contrast: float, pairs: list[tuple[Noticed, Noticed]]) -> Cost:

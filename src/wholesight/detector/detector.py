@@ -26,7 +26,7 @@ from wholesight.prep.appearance import FEATURES, appearance
 from wholesight.prep.chain import Prepared
 from wholesight.recipe import Recipe
 from wholesight.scan_score import scan_score
-from wholesight.volume import Scan, Volume
+from wholesight.volume import NO_CHANNELS, Scan, Volume
 
 # Slices that go through the network together: bounds the memory, changes no result.
 BATCH: Final = 16
@@ -67,17 +67,28 @@ class Detector:
     device: str = "cpu"
     digest: str = ""
 
-    def map(self, volume: Volume, inside: Volume | None = None) -> Volume:
+    def map(
+        self,
+        volume: Volume,
+        inside: Volume | None = None,
+        channels: Mapping[str, Volume] = NO_CHANNELS,
+    ) -> Volume:
         """Return the anomaly map on the volume's grid, float32, higher = odder.
 
-        inside : the body mask, else the recipe finds the body. Raises InputError.
+        inside : the body mask, else the recipe finds the body. channels : by name, for a recipe
+        that asks for some. Raises InputError.
         """
-        return volume.like(self._mapped(Scan(volume, inside))[0])
+        return volume.like(self._mapped(Scan(volume, inside, channels=channels))[0])
 
-    def segment(self, volume: Volume, inside: Volume | None = None) -> Segmentation:
+    def segment(
+        self,
+        volume: Volume,
+        inside: Volume | None = None,
+        channels: Mapping[str, Volume] = NO_CHANNELS,
+    ) -> Segmentation:
         """Return map, mask and score. Raises ModelError while the detector has no threshold."""
         threshold = self.calibrated_threshold
-        anomaly, prepared = self._mapped(Scan(volume, inside))
+        anomaly, prepared = self._mapped(Scan(volume, inside, channels=channels))
         cleanup = self.recipe.cleanup.dropping_below(threshold.min_lesion_mm3)
         mask = cleanup(
             anomaly, prepared.body, threshold=threshold.value, voxel_mm3=volume.voxel_mm3

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wholesight.io import dicom, nifti
+from wholesight.io import dicom, image2d, nifti
 from wholesight.volume import Volume
 
 
@@ -17,7 +17,8 @@ class Format(NamedTuple):
     suffixes : how its files end, in lower case. read : (path, volume=k or None) -> Volume.
     outputs : {role: ending} of what is written for a scan of this kind. write : (volume, path,
     source); source is the scan it was made from, or the map of one. has_series : whether several
-    series may lie in one place, of which read takes series=.
+    series may lie in one place, of which read takes series=. channels : what files of this kind may
+    hold beside the image itself; read takes the name of one as channel=.
     """
 
     suffixes: tuple[str, ...]
@@ -25,11 +26,17 @@ class Format(NamedTuple):
     outputs: Mapping[str, str]
     write: Callable[[Volume, Path, Path], None]
     has_series: bool = False
+    channels: tuple[str, ...] = ()
 
 
 def _write_nifti(volume: Volume, path: Path, source: Path) -> None:
     del source  # the volume holds its header
     nifti.write(volume, path)
+
+
+def _write_picture(volume: Volume, path: Path, source: Path) -> None:
+    del source  # a picture has no place in the world that it would be the source of
+    image2d.write(volume, path)
 
 
 # The first is what a file is taken for whose name says nothing.
@@ -43,6 +50,13 @@ FORMATS: Final[dict[str, Format]] = {
         {"anomaly": ".dcm", "mask": ".dcm"},
         dicom.write,
         has_series=True,
+    ),
+    "picture": Format(
+        image2d.SUFFIXES,
+        image2d.read,
+        {"anomaly": ".tif", "mask": ".png"},
+        _write_picture,
+        channels=image2d.CHANNELS,
     ),
 }
 SUFFIXES: Final = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
@@ -67,6 +81,11 @@ def is_image(path: Path) -> bool:
     if path.is_dir():
         return dicom.is_dicom(path)
     return path.name.lower().endswith(SUFFIXES)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is called like a picture: one slice without a place in the world."""
+    return path.name.lower().endswith(FORMATS["picture"].suffixes)
 
 
 def stem(path: Path) -> str:

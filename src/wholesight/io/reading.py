@@ -30,6 +30,17 @@ def read(path: Path | str, *, volume: int | None = None) -> Volume:
     return found
 
 
+def read_channel(path: Path | str, name: str, *, volume: int | None = None) -> Volume:
+    """Read what a file holds beside its image, by one of the names that its format knows.
+
+    Returns float32 voxels (i, j, k), all finite. volume : which one of a series, counted from 0.
+    Raises InputError, E_MISSING_MODALITY for an image without this channel.
+    """
+    found = format_of(Path(path)).read(Path(path), volume=volume, channel=name)
+    settle(Path(path), _holes(found.voxels, most=0.0))
+    return found
+
+
 def read_image(path: Path | str, *, volume: int | None = None, series: str | None = None) -> Volume:
     """Read a scan: as `read`, and refuse one that holds nothing.
 

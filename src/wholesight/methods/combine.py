@@ -34,6 +34,7 @@ class Combination(Method, ABC):
             raise ValueError(f"the parts take slices of {shapes}, legal is one shape for all")
         self.members = nn.ModuleDict(dict(parts))
         self.slice_shape = next(iter(shapes), None)
+        self.one_channel = any(part.one_channel for part in parts.values())
         self.unit_range = any(part.unit_range for part in parts.values())
 
     @property

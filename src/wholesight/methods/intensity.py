@@ -27,6 +27,7 @@ class SmoothedIntensity(Method):
         "methods for brain MRI. BrainLes 2021, arXiv 2109.06023 (intensity baselines)."
     )
     needs: ClassVar[str] = "nothing"
+    one_channel = True
 
     def __init__(self, *, sigma_px: float = 4.0) -> None:
         super().__init__()
@@ -44,4 +45,4 @@ class SmoothedIntensity(Method):
     def anomaly_map(
         self, slices: Float[Tensor, "b c H W"], inside: Bool[Tensor, "b 1 H W"]
     ) -> Float[Tensor, "b 1 H W"]:
-        return smoothed_inside(slices.mean(dim=1, keepdim=True), inside, self.sigma_px)
+        return smoothed_inside(slices, inside, self.sigma_px)

@@ -39,6 +39,8 @@ class Method(nn.Module, ABC):
     needs: ClassVar[str] = "normal slices"
     # The (channels, height, width) of slices that it takes; None when it takes any.
     slice_shape: tuple[int, int, int] | None = None
+    # Whether it takes slices of one channel alone.
+    one_channel: bool = False
     # Whether it needs slices in [0, 1].
     unit_range: bool = False
 

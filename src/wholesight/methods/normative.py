@@ -37,6 +37,7 @@ class Normative(Method):
         "anomaly detection on MRI are competitive to deep learning methods. 2020, arXiv 2011.12735 "
         "(voxel-wise baseline)."
     )
+    one_channel = True
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Normative(Method):
         return z.abs() if self.side == "both" else z
 
     def _compared(self, slices: Tensor, inside: Tensor) -> Tensor:
-        smoothed = smoothed_inside(slices.mean(dim=1, keepdim=True), inside, self.sigma_px)
+        smoothed = smoothed_inside(slices, inside, self.sigma_px)
         if not self.asymmetry:
             return smoothed
         across = Boxes.around(inside, smoothed.dtype).across(smoothed, inside)

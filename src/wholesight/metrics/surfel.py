@@ -42,12 +42,14 @@ def surfels(mask: Bool[np.ndarray, "i j k"], *, spacing_mm: Sequence[float]) -> 
     >>> print(surfels(voxel, spacing_mm=(1.0, 1.0, 1.0)).area_mm2.sum().round(6))
     1.732051
     """
+    if not mask.any():
+        return Surfels(np.zeros((0, 3)), np.zeros(0))
     box = bounding_box(mask)
     flat = [size == 1 for size in mask.shape]
     # One voxel around it on all sides, but a flat mask is doubled along the axis it lacks.
     solid = np.pad(mask[box], [(0, 0) if one else (1, 1) for one in flat])
     solid = np.pad(solid, [(0, 1) if one else (0, 0) for one in flat], mode="edge")
-    patterns = _patterns(solid) if mask.any() else np.zeros((0, 0, 0), int)
+    patterns = _patterns(solid)
     cut = (patterns > 0) & (patterns < _PATTERNS - 1)
     start = np.array([side.start for side in box])
     areas = _areas((float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2])))

@@ -124,10 +124,23 @@ class SkullStrip(Body):
 
 @final
 class Whole(Body):
-    """Every voxel, for pictures that show nothing but their object."""
+    """Every voxel, for pictures that show nothing but their object.
+
+    margin : share of each axial slice's width and height that is left off on every side, rounded
+    to whole voxels.
+    """
+
+    def __init__(self, *, margin: float = 0.0) -> None:
+        if not 0 <= margin < 0.5:
+            raise ValueError(f"margin is {margin}, legal is 0 <= margin < 0.5")
+        self.margin = margin
 
     def find(self, voxels: Voxels, spacing_mm: SpacingMm) -> Mask:
-        return np.ones(voxels.shape, dtype=bool)
+        body = np.zeros(voxels.shape, dtype=bool)
+        off = [round(self.margin * side) for side in voxels.shape[:2]]
+        kept = tuple(slice(n, side - n) for n, side in zip(off, voxels.shape, strict=False))
+        body[kept] = True
+        return body
 
 
 BODIES: Final[dict[str, type[Body]]] = {

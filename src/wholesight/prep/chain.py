@@ -5,7 +5,7 @@ Axes: i j k file voxels, x y z canonical voxels, n slices, H W slice pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from wholesight.errors import InputError
 from wholesight.prep.assembly import Assembly
 from wholesight.prep.body import Body
-from wholesight.prep.grid import require_one_grid
+from wholesight.prep.grid import difference, require_one_grid
 from wholesight.prep.intensity import Intensity
 from wholesight.prep.orient import canonical, restore
 from wholesight.prep.slices import SliceGrid, Slicing
@@ -26,7 +26,7 @@ AS_THEY_ARE: Final = Assembly()
 class Prepared(NamedTuple):
     """A volume as a method sees it, with what is needed to put a map back on its grid.
 
-    pixels (n, 1, H, W) float32, 0 outside the body. inside (n, 1, H, W) bool.
+    pixels (n, c, H, W) float32, 0 outside the body. inside (n, 1, H, W) bool.
     body (i, j, k) bool on the volume's own grid. normal (n,) bool: slices without an abnormal
     voxel; all True when the scan came without truth. grid, turn, assembly and slice_mm, from slice
     to slice: the way back.
@@ -69,16 +69,27 @@ class Turned(NamedTuple):
 class Prep:
     """What is done to a volume before any method sees it; fitted on normals, then frozen.
 
-    maps : what is done to the method's maps when they are a volume again.
+    channels : names of what a method sees, in this order, each scaled by itself; none is the image
+    alone. The body is always found in the image. maps : what is done to the method's maps when they
+    are a volume again.
     """
 
     def __init__(
-        self, *, body: Body, intensity: Intensity, slices: Slicing, maps: Assembly = AS_THEY_ARE
+        self,
+        *,
+        body: Body,
+        intensity: Intensity,
+        slices: Slicing,
+        maps: Assembly = AS_THEY_ARE,
+        channels: Sequence[str] = (),
     ) -> None:
+        if len(set(channels)) < len(channels):
+            raise ValueError(f"channels are {list(channels)}, legal is each name once")
         self.body = body
         self.intensity = intensity
         self.slices = slices
         self.maps = maps
+        self.channels = tuple(channels)
 
     def fit(self, scans: Iterable[Scan]) -> None:
         """Learn what the intensity needs from the normal slices of training scans, if anything.
@@ -96,14 +107,16 @@ class Prep:
     def forward(self, scan: Scan) -> Prepared:
         """Prepare one scan.
 
-        Raises InputError, which names the scan, when its masks lie on another grid, no body is
-        found, or nothing can be scaled.
+        Raises InputError, which names the scan, when its masks or channels lie on another grid, a
+        channel is not there, no body is found, or nothing can be scaled.
         """
         with _naming(scan):
             turned = self.turned(scan)
             spacing_mm = Volume(turned.image, turned.affine).spacing_mm
             grid = self.slices.grid(turned.body, spacing_mm)
-            pixels = grid.stack(self.intensity(turned.image, turned.body))
+            shown = self._channels(scan, turned)
+            stacks = [grid.stack(self.intensity(voxels, turned.body)) for voxels in shown]
+            pixels = stacks[0] if len(stacks) == 1 else np.concatenate(stacks, axis=1)
         inside = grid.stack(turned.body) >= 0.5
         body = restore(turned.body, turned.turn)
         return Prepared(
@@ -122,12 +135,23 @@ class Prep:
         require_one_grid(scan)
         image, affine, turn = canonical(scan.image.voxels, scan.image.affine)
         body = _body(self.body, scan, image, affine)
-        _require_no_hole(scan, body)
+        _require_no_hole(scan.image, body)
         normal = np.ones(image.shape[2], bool)
         if scan.abnormal is not None:
             abnormal = canonical(scan.abnormal.voxels, scan.image.affine).voxels
             normal = np.logical_not(np.any(abnormal, axis=(0, 1)))
         return Turned(image, body, normal, turn, affine)
+
+    def _channels(self, scan: Scan, turned: Turned) -> list[np.ndarray]:
+        """Return what the method sees, (x, y, z) each."""
+        if not self.channels:
+            return [turned.image]
+        shown = []
+        for name in self.channels:
+            volume = _channel(scan, name)
+            _require_no_hole(volume, turned.body)
+            shown.append(canonical(volume.voxels, scan.image.affine).voxels)
+        return shown
 
 
 def body_of(scan: Scan, rule: Body) -> np.ndarray:
@@ -149,11 +173,29 @@ def _body(rule: Body, scan: Scan, image: np.ndarray, affine: np.ndarray) -> np.n
     return rule(image, Volume(image, affine).spacing_mm, given)
 
 
-def _require_no_hole(scan: Scan, body: np.ndarray) -> None:
-    """Refuse a scan without a finite value somewhere in its body (x, y, z): 0 is not what it is."""
-    if scan.image.holes is None:
+def _channel(scan: Scan, name: str) -> Volume:
+    if name not in scan.channels:
+        there = ", ".join(scan.channels) or "none"
+        raise InputError(
+            f"has no channel '{name}', which the recipe asks for. There: {there}. Take images that "
+            "have it, or a recipe with other channels.",
+            code="E_MISSING_MODALITY",
+        )
+    volume = scan.channels[name]
+    if not volume.same_grid(scan.image):
+        raise InputError(
+            f"its channel '{name}' {difference(volume, scan.image)}. Resample it onto the image's "
+            "grid first.",
+            code="E_GRID",
+        )
+    return volume
+
+
+def _require_no_hole(image: Volume, body: np.ndarray) -> None:
+    """Refuse an image without a finite value somewhere in the body (x, y, z)."""
+    if image.holes is None:
         return
-    inside = int((canonical(scan.image.holes, scan.image.affine).voxels & body).sum())
+    inside = int((canonical(image.holes, image.affine).voxels & body).sum())
     if inside:
         raise InputError(
             f"{inside} of the body's voxels are NaN, infinite or beyond float32. Set them to a "

@@ -2,7 +2,8 @@
 
 Names that are known, for a case `x` (its id, or else its image's name without ending):
 `x_anomaly.nii.gz` is its map, `x_mask.nii.gz` its mask. A plain `x.nii.gz` is a map, or a mask when
-all plain files of the folder hold 0 and 1 alone. Maps alone or masks alone will do. Where the image
+all plain files of the folder hold 0 and 1 alone, or 0 and 255. Maps alone or masks alone will do.
+Any kind of file that can be read will do, such as x_anomaly.tif and x_mask.png. Where the image
 has a name of BIDS, the folder may be a derivative data set as `segment` writes it.
 """
 
@@ -18,7 +19,7 @@ from wholesight.datasets import Case
 from wholesight.datasets.finding import some
 from wholesight.errors import InputError
 from wholesight.io.bids_name import parse
-from wholesight.io.formats import SUFFIXES, stem
+from wholesight.io.formats import SUFFIXES, format_of, stem
 from wholesight.io.outputs import Outputs, derivative
 from wholesight.io.reading import read
 
@@ -47,10 +48,12 @@ def find_map_files(folder: Path, cases: Sequence[Case]) -> list[MapFiles]:
     masks = [files.mask is not None for files in found]
     for case, has_map, has_mask in zip(cases, maps, masks, strict=True):
         if not has_map and (any(maps) or not has_mask):
+            end = format_of(case.image).outputs
             raise InputError(
-                f"{folder}: no map {stem(case.image)}{_MAP}.nii.gz for case {case.id}. "
+                f"{folder}: no map {stem(case.image)}{_MAP}{end['anomaly']} for case {case.id}. "
                 "Segment all cases of the subset first. Maps of other tools may be called "
-                f"{case.id}{_MAP}.nii.gz or {case.id}.nii.gz, masks {case.id}{_MASK}.nii.gz. "
+                f"{case.id}{_MAP}{end['anomaly']} or {case.id}{end['anomaly']}, masks "
+                f"{case.id}{_MASK}{end['mask']}. "
                 f"There: {some(sorted(path.name for path in folder.iterdir())) or 'nothing'}.",
                 code="E_NO_MAP",
             )
@@ -110,7 +113,9 @@ def _there(path: Path) -> Path | None:
 
 
 def _is_mask(path: Path) -> bool:
-    return bool(np.isin(np.unique(read(path).voxels), (0, 1)).all())
+    values = np.unique(read(path).voxels)
+    # A picture's white is 255.
+    return any(bool(np.isin(values, (0, marked)).all()) for marked in (1, 255))
 
 
 def _require_owners(found: Sequence[MapFiles], cases: Sequence[Case]) -> None:

@@ -43,7 +43,7 @@ class Judged:
     """
 
     def __init__(self, cases: Sequence[Case], body: Body, *, min_lesion_share: float = 0.0) -> None:
-        unmarked = [case.id for case in cases if case.mask is None]
+        unmarked = [case.id for case in cases if not case.has_truth]
         if unmarked:
             raise InputError(
                 f"{len(unmarked)} of {len(cases)} cases have no mask to judge by, the first is "
@@ -85,9 +85,10 @@ class Judged:
         for case in (case for case in self.cases if case.id in names):
             scan = case.read()
             if detector.threshold is None:
-                yield self._scored(case, scan, detector.map(scan.image, scan.inside).voxels, None)
+                found = detector.map(scan.image, scan.inside, scan.channels)
+                yield self._scored(case, scan, found.voxels, None)
             else:
-                found = detector.segment(scan.image, scan.inside)
+                found = detector.segment(scan.image, scan.inside, scan.channels)
                 yield self._scored(case, scan, found.map.voxels, found.mask.voxels)
 
     def _too_little(self, cases: Sequence[Case], least: float) -> Iterator[tuple[str, str]]:
