@@ -59,6 +59,7 @@ _ABOUT: Final = {"name": "unnamed", "summary": "", "reference": "", "cost": "min
 
 # Stated once at the top of a recipe and handed to every part that asks for it.
 SHARED: Final = ("size", "channels")
+_LARGEST: Final = 2**31  # no option means more, and torch takes no whole number of any length
 _KEYS: Final = (*_ABOUT, *SHARED, "prep", "method", "training", "cleanup")
 
 
@@ -365,8 +366,8 @@ class _Builder:
         except ValidationError as fault:
             reason = "; ".join(error["msg"] for error in fault.errors()[:2])
             raise RecipeError(f"{key}: {value!r} is not legal. {reason}.") from fault
-        if isinstance(read, float) and not math.isfinite(read):
-            raise RecipeError(f"{key}: {value!r} is not legal, a finite number is needed.")
+        if isinstance(read, int | float) and not -_LARGEST < read < _LARGEST:
+            raise RecipeError(f"{key}: {value!r} is not legal, a number of usual size is needed.")
         return read, read
 
 

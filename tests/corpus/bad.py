@@ -14,7 +14,7 @@ class Bad(NamedTuple):
     """One bad input.
 
     make : writes it into an empty folder and returns what a user would name. expected : the code it
-    must get: E_... when it is refused, N_... of its note when it is read all the same, OK when
+    must get: E_... when it is refused, N_... of its notes when it is read all the same, OK when
     nothing is to be said of it. as_mask : whether it is read as a mask.
     """
 
@@ -44,9 +44,9 @@ class Corpus:
 
 
 def outcome(path: Path, *, as_mask: bool) -> str:
-    """Return the code that a file gets from us: E_..., N_... (the first note), or OK."""
+    """Return the code that a file gets from us: E_..., N_... of every note, or OK."""
     try:
         volume = reading.read_mask(path) if as_mask else reading.read_image(path)
     except InputError as fault:
         return fault.code
-    return volume.notes[0].code if volume.notes else "OK"
+    return " ".join(note.code for note in volume.notes) or "OK"
