@@ -340,7 +340,7 @@ def test_another_protocol_is_no_resumption(wholesight, whole, suite, heads):
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
-        (["clam"], 2, "Did you mean 'claim'? Legal: claim, methods, penalties"),
+        (["clam"], 2, "Did you mean 'claim'? Legal: claim, few-subjects, methods"),
         (["claim"], 2, "needs data: --data FOLDER"),
         (["protocol-bmvc2021"], 2, "training set of BraTS 2019 (335 subjects"),
         (["stress", "--data", "x"], 2, "makes its own data"),

@@ -90,7 +90,13 @@ def case_folder(folder: Path, modality: str | None) -> tuple[Case, list[Path]]:
     images = {role: file for role, file in roles.items() if role not in _ROLES}
     chosen = _choose(folder, images, modality)
     inside = roles.get("inside")
-    case = Case(id=_name(folder), subject=_name(folder), image=images[chosen], inside=inside)
+    case = Case(
+        id=_name(folder),
+        subject=_name(folder),
+        image=images[chosen],
+        inside=inside,
+        modalities=tuple(sorted(images.items())),
+    )
     return case, [file for file in scans_in(folder) if file not in (case.image, inside)]
 
 

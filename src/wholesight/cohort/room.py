@@ -125,7 +125,7 @@ def finished(detector: Detector, job: Job, out: Path) -> dict[str, Any] | None:
             and record["volume"] == job.case.volume
             and record.get("series") == (job.case.series and series_mark(job.case.series))
             and rarity(detector.normals, record["score"]).items() <= record.items()
-            and all(record[name] == sha for name, sha in hashes_of(job).items())
+            and all(record[name] == sha for name, sha in hashes_of(job, detector).items())
             and record["outputs"].keys() == set(outputs.before_record)
             and all(sha256(out / name) == sha for name, sha in record["outputs"].items())
             and set(record) >= {*RESULT_COLUMNS} - {"case", "abnormal"}

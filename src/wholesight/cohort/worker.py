@@ -29,7 +29,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     done.
     """
     clock = time.monotonic()
-    sources = hashes_of(job)
+    sources = hashes_of(job, detector)
     scan = job.case.read()
     read_s = time.monotonic() - clock
     found = detector.segment(scan.image, scan.inside, scan.channels)
@@ -78,12 +78,18 @@ def rarity(normals: Normals | None, score: float | None) -> dict[str, Any]:
     return {"score": score, "p_value": p_value, "normal_subjects": subjects}
 
 
-def hashes_of(job: Job) -> dict[str, str | None]:
-    """Return what the result depends on besides the model: the scan and its body mask.
+def hashes_of(job: Job, detector: Detector) -> dict[str, Any]:
+    """Return what the result depends on besides the model: the scan, its body mask, its channels.
 
     None stands for a file that is not given or not readable; the reader says why.
     """
-    return {"input_sha256": _hash(job.case.image), "inside_sha256": _hash(job.case.inside)}
+    files = dict(job.case.modalities)
+    channels = {name: _hash(files.get(name)) for name in detector.recipe.prep.channels}
+    return {
+        "input_sha256": _hash(job.case.image),
+        "inside_sha256": _hash(job.case.inside),
+        **({"channels_sha256": channels} if channels else {}),
+    }
 
 
 def _hash(path: Path | None) -> str | None:

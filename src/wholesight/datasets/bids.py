@@ -72,7 +72,10 @@ def find(root: Path, modality: str | None) -> Found:
         subject = name.entities["sub"]
         site, split = people.get(subject, (None, None))
         mask, inside = lesions.of(name), brains.of(name)
-        cases.append(Case(name.id, subject, path, mask, inside, split, site))
+        together = tuple(
+            (file.name.suffix, file.path) for file in images if file.name.entities == name.entities
+        )
+        cases.append(Case(name.id, subject, path, mask, inside, split, site, modalities=together))
     findings += [*lesions.findings(images, _LESION), *brains.findings(images, _BRAIN)]
     return Found(cases, findings)
 

@@ -160,7 +160,9 @@ def _case(folder: _Folder, modality: str) -> tuple[Case | None, list[Finding]]:
         text = f"{folder.path}: has no {name}_{modality}.nii.gz, only {there}. Add it."
         return None, [*findings, error("E_MISSING_MODALITY", name, text)]
     one = {role: paths[0] for role, paths in folder.files.items()}
-    return Case(name, name, one[modality], one.get(_MASK), one.get(_INSIDE)), findings
+    images = tuple((role, one[role]) for role in folder.modalities)
+    case = Case(name, name, one[modality], one.get(_MASK), one.get(_INSIDE), modalities=images)
+    return case, findings
 
 
 def _unused(root: Path, folders: list[_Folder]) -> list[Finding]:

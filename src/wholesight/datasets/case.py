@@ -33,6 +33,8 @@ class Case:
     site : where it was acquired, or None.
     volume : which one of a series of volumes in one file, counted from 0; None where it holds one.
     series : which one of several DICOM series in one folder, by its UID or mark, or None.
+    modalities : (name, file) of every image of the case, where its data set names them; a recipe's
+        channels are among them.
     slices : the first and the last axial slice, counted from 0 along the file's axial axis, of
         those that are read; None reads all.
     """
@@ -46,6 +48,7 @@ class Case:
     site: str | None = None
     volume: int | None = None
     series: str | None = None
+    modalities: tuple[tuple[str, Path], ...] = ()
     slices: tuple[int, int] | None = None
     normal: bool = False
 
@@ -99,23 +102,27 @@ class Case:
 
 
 class _Channels(Mapping[str, Volume]):
-    """What a case's file holds beside the image; each is read when it is asked for."""
+    """What a case shows beside the image, in its file or in others; read when it is asked for."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.names = format_of(case.image).channels
+        self.files = dict(case.modalities)
+        self.within = format_of(case.image).channels
 
     def __getitem__(self, name: str) -> Volume:
-        if name not in self.names:
+        if name in self.files:
+            found = read_image(self.files[name])
+        elif name in self.within:
+            found = read_channel(self.case.image, name, volume=self.case.volume)
+        else:
             raise KeyError(name)
-        found = read_channel(self.case.image, name, volume=self.case.volume)
         return part_of(found, self.case.slices)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+        return iter((*self.files, *self.within))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.files) + len(self.within)
 
 
 def part_of(volume: Volume, slices: tuple[int, int] | None) -> Volume:

@@ -6,6 +6,7 @@ Columns, separated by tabs, in any order; the first two are needed:
     image    file of the scan             split    train, calibration, validation or test
     subject  whose it is, else the case   site     where it was acquired
     mask     file of what is abnormal      volume   which one of a series in the image, from 0
+    image_t2 ...  files of further images, by modality, for recipes with channels of these names
                                            series   which DICOM series in the image, by its UID
 
 Files are relative to the manifest; an image may be a folder with a DICOM series. An empty cell or
@@ -30,6 +31,7 @@ COLUMNS = ("case", "subject", "image", "mask", "inside", "split", "site", "volum
 _NEEDED = ("case", "image")
 _FILES = ("image", "mask", "inside")
 _NONE = ("", "n/a")
+_IMAGE = "image_"
 
 
 def fits(root: Path) -> bool:
@@ -68,7 +70,7 @@ def _header_faults(columns: list[str], path: Path) -> list[Finding]:
         texts += [
             f"{path}, line 1: unknown column '{name}'. {nearest(name, COLUMNS)}"
             for name in columns
-            if name not in COLUMNS
+            if name not in COLUMNS and not _modality(name)
         ]
         texts += [
             f"{path}, line 1: column '{name}' is missing. It must have: {', '.join(_NEEDED)}."
@@ -77,7 +79,7 @@ def _header_faults(columns: list[str], path: Path) -> list[Finding]:
         ]
         texts += [
             f"{path}, line 1: column '{name}' is there twice. Remove one."
-            for name in COLUMNS
+            for name in dict.fromkeys(columns)
             if columns.count(name) > 1
         ]
     return [error("E_MANIFEST", where, text) for text in texts]
@@ -127,7 +129,7 @@ def _row_faults(columns: list[str], values: list[str], path: Path) -> Iterator[t
     volume = row.get("volume", "")
     if volume not in _NONE and not volume.isdecimal():
         yield "E_MANIFEST", f"volume '{volume}' is no whole number from 0."
-    for name in _FILES:
+    for name in (*_FILES, *filter(_modality, row)):
         # A link that leads nowhere is there: the reader knows better what to say about it.
         if row.get(name, "") not in _NONE and not os.path.lexists(path.parent / row[name]):
             yield "E_NOT_FOUND", f"{name} '{row[name]}' is not there. Paths start at {path.parent}."
@@ -146,4 +148,16 @@ def _case(row: dict[str, str], folder: Path) -> Case:
         site=given.get("site"),
         volume=int(given["volume"]) if "volume" in given else None,
         series=given.get("series"),
+        modalities=tuple(
+            (_modality(name), folder / value) for name, value in given.items() if _modality(name)
+        ),
     )
+
+
+def _modality(column: str) -> str:
+    """Return which modality a column names a file of; nothing of another column.
+
+    >>> _modality("image_t2"), _modality("image"), _modality("image_")
+    ('t2', '', '')
+    """
+    return column.removeprefix(_IMAGE) if column.startswith(_IMAGE) else ""

@@ -1,0 +1,114 @@
+"""Several images of a case as channels of one recipe: by name, never by position."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from wholesight.datasets import open_dataset
+from wholesight.errors import InputError
+from wholesight.io import nifti, reading
+from wholesight.prep.body import Nonzero
+from wholesight.prep.chain import Prep
+from wholesight.prep.intensity import Maximum
+from wholesight.prep.slices import Slicing
+
+
+@pytest.fixture
+def two(heads, tmp_path):
+    """The phantom's heads with a second image each, which is bright where the first is dark."""
+    folder = tmp_path / "two"
+    shutil.copytree(heads, folder)
+    for path in folder.glob("*/*_flair.nii.gz"):
+        image = reading.read_image(path)
+        other = np.where(image.voxels > 0, image.voxels.max() + 1 - image.voxels, 0)
+        name = path.name.replace("_flair", "_t2")
+        nifti.write(image.like(other.astype(np.float32)), path.with_name(name))
+    return folder
+
+
+def prep(*channels):
+    return Prep(
+        body=Nonzero(), intensity=Maximum(), slices=Slicing(size=None), channels=list(channels)
+    )
+
+
+def shown(case, *channels):
+    return prep(*channels).forward(case.read()).pixels
+
+
+@pytest.mark.parametrize("layout", ["brats", "manifest", "bids"])
+def test_every_layout_names_the_images_of_a_case(two, tmp_path, layout):
+    if layout == "manifest":
+        subject = next(path.name for path in sorted(two.iterdir()) if path.is_dir())
+        files = [f"{subject}/{subject}_{name}.nii.gz" for name in ("flair", "t2", "flair")]
+        rows = ["case\timage\timage_t2\timage_flair", "\t".join([subject, *files])]
+        (two / "cases.tsv").write_text("\n".join(rows))
+        (two / "split.json").unlink()
+        case, names = open_dataset(two).cases[0], ("flair", "t2")
+    elif layout == "brats":
+        case, names = open_dataset(two, modality="flair").cases[0], ("flair", "t2")
+    else:
+        root = tmp_path / "bids"
+        anat = root / "sub-1" / "anat"
+        anat.mkdir(parents=True)
+        source = next(path for path in sorted(two.iterdir()) if path.is_dir())
+        for name, suffix in (("flair", "FLAIR"), ("t2", "T2w")):
+            shutil.copy(source / f"{source.name}_{name}.nii.gz", anat / f"sub-1_{suffix}.nii.gz")
+        (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.11.0"}')
+        case, names = open_dataset(root, modality="FLAIR").cases[0], ("FLAIR", "T2w")
+    alone = shown(case)
+    both = shown(case, *names)
+    assert both.shape[1] == 2
+    np.testing.assert_array_equal(both[:, :1], alone)
+    assert not np.array_equal(both[:, 0], both[:, 1])
+    # By name: the other way round they come the other way round.
+    np.testing.assert_array_equal(shown(case, *reversed(names)), both[:, ::-1])
+
+
+def test_a_modality_that_is_not_there_is_refused_by_its_name(two):
+    case = open_dataset(two, modality="flair").cases[0]
+    with pytest.raises(InputError, match=r"no channel 't1', .* There: flair, t2\.") as fault:
+        shown(case, "flair", "t1")
+    assert fault.value.code == "E_MISSING_MODALITY"
+
+
+def test_a_modality_on_another_grid_is_refused(two):
+    case = open_dataset(two, modality="flair").cases[0]
+    path = dict(case.modalities)["t2"]
+    image = reading.read_image(path)
+    moved = image.affine.copy()
+    moved[:3, 3] += 5
+    nifti.write(type(image)(image.voxels, moved), path)
+    assert shown(case).shape[1] == 1
+    with pytest.raises(InputError, match=r"its channel 't2' .*Resample") as fault:
+        shown(case, "flair", "t2")
+    assert fault.value.code == "E_GRID"
+
+
+@pytest.mark.slow
+def test_the_whole_way_with_two_modalities(wholesight, two, tiny, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "out"
+    of = ("--modality", "flair")
+    ended = wholesight("fit", two, *tiny, "--set", "channels=[flair,t2]", *of, "--out", model)
+    assert ended.code == 0, ended.err
+    words = ("calibrate", model, two, *of, "--rule", "percentile", "--no-cost")
+    assert wholesight(*words).code == 0
+    ended = wholesight("segment", model, two, *of, "--subset", "test", "--out", out)
+    assert ended.code == 0, ended.err
+    record = json.loads(next(out.glob("phantom*.json")).read_text())
+    assert set(record["channels_sha256"]) == {"flair", "t2"}
+    assert wholesight("evaluate", out, two, *of, "--out", tmp_path / "judged").code == 0
+    # A case folder too; a single file has not all that the recipe asks for.
+    subject = sorted(json.loads((two / "split.json").read_text())["test"])[0]
+    assert wholesight("segment", model, two / subject, *of, "--out", tmp_path / "o1").code == 0
+    single = two / subject / f"{subject}_flair.nii.gz"
+    ended = wholesight("segment", model, single, "--out", tmp_path / "o2")
+    assert ended.code == 7
+    assert "E_MISSING_MODALITY" in (tmp_path / "o2" / "failures.tsv").read_text()
+    # Another T2 is another result.
+    image = reading.read_image(two / subject / f"{subject}_t2.nii.gz")
+    nifti.write(image.like(image.voxels * 2 + 1), two / subject / f"{subject}_t2.nii.gz")
+    again = ("segment", model, two, *of, "--subset", "test", "--out", out, "--resume")
+    assert "1 of them before" in wholesight(*again).out
