@@ -88,6 +88,7 @@ NOTES: Final[dict[str, dict[str, str]]] = {
         "of another format.",
         "N_NO_ORIENTATION": "The header does not say how voxels lie: left and right are unknown.",
         "N_NO_SPACING": "A picture does not say how large its pixels are; 1 mm is taken.",
+        "N_UNITS": "Lengths are not in millimetres by the header, and are taken as such.",
         "N_QFORM": "The qform cannot be used; the sform is.",
         "N_ROTATED": "A picture is read as it is displayed, turned or mirrored from how it is "
         "stored.",

@@ -202,10 +202,12 @@ def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
             f"{method.last_start:g} epochs (its warmup_epochs or encoder_start). Train longer, or "
             "let it start earlier."
         )
-    if len(prep.channels) > 1 and (method.one_channel or prep.intensity.learns):
+    # An intensity learns from the image, which a channel need not be like.
+    most = 0 if prep.intensity.learns else 1 if method.one_channel else len(prep.channels)
+    if len(prep.channels) > most:
         raise RecipeError(
-            f"channels: {', '.join(prep.channels)} are several, and this method or this intensity, "
-            "or a part of it, takes one. Name one, or leave channels out to take the image alone."
+            f"channels: this method or this intensity, or a part of it, takes one image, not "
+            f"{', '.join(prep.channels)}. Leave channels out to take the image alone."
         )
     # Square.
     size = prep.slices.size

@@ -11,7 +11,7 @@ from typing import Final
 from wholesight.datasets import Case
 from wholesight.errors import InputError, UsageError, nearest
 from wholesight.io.dicom import whole_scans
-from wholesight.io.formats import is_image, is_picture, stem
+from wholesight.io.formats import images_among, stem
 
 # What a file is called that was drawn or computed for a scan: x_seg belongs to x or x_flair.
 _ROLES: Final = ("seg", "mask", "inside", "anomaly")
@@ -26,13 +26,11 @@ def scans_in(folder: Path) -> list[Path]:
     previews of them. Raises InputError.
     """
     try:
-        found = sorted(folder.iterdir())
+        return images_among(folder.iterdir())
     except OSError as fault:
         raise InputError(
             f"{folder}: cannot be read ({fault.strerror}). Check its permissions.", code="E_READ"
         ) from fault
-    images = [path for path in found if is_image(path)]
-    return [path for path in images if not is_picture(path)] or images
 
 
 def plain_cases(files: Sequence[Path]) -> dict[Path, Case]:

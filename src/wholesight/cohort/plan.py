@@ -12,6 +12,7 @@ from wholesight.cohort.inputs import case_folder, is_case_folder, left_out, plai
 from wholesight.datasets import LAYOUTS, Case, open_dataset
 from wholesight.datasets.split import known_as
 from wholesight.errors import InputError, UsageError, nearest
+from wholesight.io.dicom import is_dicom
 from wholesight.io.formats import is_image, stem
 from wholesight.io.outputs import Outputs, derivative, flat
 
@@ -99,7 +100,7 @@ def _kind(path: Path) -> str:
     """
     if not path.is_dir() or (is_image(path) and not LAYOUTS["manifest"].fits(path)):
         # A missing file is a failed case of the cohort, with its own message, not its end.
-        is_file = is_image(path) or not path.exists()
+        is_file = is_image(path) or not path.exists() or is_dicom(path)
         return "file" if is_file else "data set"
     scans = scans_in(path)
     if LAYOUTS["manifest"].fits(path) or not scans:
@@ -162,7 +163,8 @@ def _chosen(jobs: list[Job], volume: int | None, series: str | None) -> list[Job
             case=replace(
                 job.case,
                 volume=volume if job.case.volume is None else job.case.volume,
-                series=series if job.case.series is None else job.case.series,
+                # A slice stands for its series, unless another one is asked for.
+                series=job.case.series if series is None else series,
             )
         )
         for job in jobs
@@ -183,10 +185,10 @@ def _refuse_idle_options(
     kinds: dict[Path, str], subset: str, participants: Sequence[str], modality: str | None
 ) -> None:
     there = set(kinds.values())
-    if participants and "data set" not in there:
+    if participants and there != {"data set"}:
         raise UsageError(
-            f"--participant-label {participants[0]}: none of the inputs is a data set, so nothing "
-            "says whose scan is whose. Give the data set's folder, or leave it out."
+            f"--participant-label {participants[0]}: an input is no data set, so nothing says "
+            "whose scan it is. Give data sets alone, or leave it out."
         )
     if subset != "all" and "data set" not in there:
         raise UsageError(

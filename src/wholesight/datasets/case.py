@@ -110,7 +110,10 @@ class _Channels(Mapping[str, Volume]):
         self.within = format_of(case.image).channels
 
     def __getitem__(self, name: str) -> Volume:
-        if name in self.files:
+        case = self.case
+        if self.files.get(name) == case.image:
+            found = read_image(case.image, volume=case.volume, series=case.series)
+        elif name in self.files:
             found = read_image(self.files[name])
         elif name in self.within:
             found = read_channel(self.case.image, name, volume=self.case.volume)

@@ -17,7 +17,7 @@ from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, error, note, some
 from wholesight.datasets.split import SPLITS
 from wholesight.errors import UsageError
-from wholesight.io.formats import is_image, stem
+from wholesight.io.formats import images_among, stem
 
 LOOKS_LIKE = "train/*.nii.gz, calibration/, validation/, test/ with masks/ beside them (folder)"
 
@@ -56,7 +56,7 @@ def find(root: Path, modality: str | None) -> Found:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if is_image(path))
+    return images_among(folder.iterdir())
 
 
 def _split(file: Path) -> str | None:

@@ -37,6 +37,7 @@ DEADLINE_S: Final = 120
 VOXELS_BYTES: Final = 2 * 1024**3
 
 _MAGIC: Final = (128, b"DICM")
+_VOLUMES: Final = (".nii", ".nii.gz")
 _NAMED_LIKE_DICOM: Final = (".dcm", ".ima", ".dicom")
 _OURS: Final = re.compile(r".+_(anomaly|mask)\.dcm", re.IGNORECASE)
 _INDEX: Final = "DICOMDIR"
@@ -46,14 +47,18 @@ _UID: Final = re.compile(r"[0-9]+([.][0-9]+)+")  # a mark may be all digits, and
 def is_dicom(path: Path) -> bool:
     """Whether a file has the magic of DICOM, or a folder holds a file that is part of a scan.
 
-    Maps and masks that `segment` wrote are no part of one.
+    Maps and masks that `segment` wrote are no part of one. A folder with NIfTI files is a folder of
+    scans, whatever lies beside them.
     """
     if not path.is_dir():
         return _has_magic(path)
     try:
+        files = list(path.iterdir())
+        if any(file.name.lower().endswith(_VOLUMES) for file in files):
+            return False
         return any(
             _has_magic(file) or file.name.lower().endswith(_NAMED_LIKE_DICOM)
-            for file in path.iterdir()
+            for file in files
             if _may_be_dicom(file) and not _is_ours(file)
         )
     except OSError:

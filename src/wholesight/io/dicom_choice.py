@@ -51,10 +51,10 @@ def choose(
         raise _nothing(groups, instances)
     (chosen,) = stacks
     _refuse_broken(chosen, instances)
-    others = len([group for group in groups if group is not chosen])
-    unfit = sum(each.unfit is not None for each in instances)
-    told = [] if series is not None else _left_out(others, unfit)
-    return chosen.slices, tuple(told)
+    # Who names a series knows of the others, and not of slices of it that lie otherwise.
+    counted = [each for each in groups if series is None or each.series == chosen.series]
+    unfit = sum(each.unfit is not None for each in instances) if series is None else 0
+    return chosen.slices, tuple(_left_out(len(counted) - 1, unfit))
 
 
 def _groups(instances: Sequence[Instance]) -> list[Group]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -81,6 +81,12 @@ def is_image(path: Path) -> bool:
     if path.is_dir():
         return dicom.is_dicom(path)
     return path.name.lower().endswith(SUFFIXES)
+
+
+def images_among(paths: Iterable[Path]) -> list[Path]:
+    """Return those that are images, sorted; pictures beside volumes are previews of them."""
+    images = sorted(path for path in paths if is_image(path))
+    return [path for path in images if not is_picture(path)] or images
 
 
 def is_picture(path: Path) -> bool:

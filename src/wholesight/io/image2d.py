@@ -59,6 +59,9 @@ _SHORTEST: Final = 64
 
 # Modes with one value a pixel, which is taken as it is; 1 is black and white, as displayed.
 _DEEP: Final = ("I;16", "I;16B", "I;16L", "I", "F")
+# Of a TIFF: tags and what they hold.
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_SAMPLE_FORMAT, _UNSIGNED, _BITS = 339, 1, 258
 _GREY: Final = ("1", "L", *_DEEP)
 # Modes with colours that Pillow brings to red, green and blue without a loss.
 _COLOURED: Final = ("RGB", "P", "RGBX")
@@ -236,6 +239,7 @@ def _values(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | No
         image, verdicts = _on_black(image, path)
     if image.mode == "1":
         image = image.convert("L")
+    _refuse_misread(image, path)
     if image.mode in _GREY:
         return np.asarray(image), None, verdicts
     if image.mode not in _COLOURED:
@@ -246,6 +250,23 @@ def _values(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | No
         )
     image = image.convert("RGB")
     return np.asarray(image.convert("L")), np.asarray(image), verdicts
+
+
+def _refuse_misread(image: Image.Image, path: Path) -> None:
+    """Refuse greys of a TIFF whose values Pillow gives otherwise than they are meant."""
+    tags = getattr(image, "tag_v2", {})
+    if image.mode not in _DEEP or not tags:
+        return
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        what = "its darkest value stands for white"
+    elif tags.get(_BITS, (0,))[0] == 32 and tags.get(_SAMPLE_FORMAT, (1,))[0] == _UNSIGNED:
+        what = "its values are whole numbers of 32 bits without a sign"
+    else:
+        return
+    raise InputError(
+        f"{path}: {what}, which no rule here reads. Save it with 16 bits, black as 0.",
+        code="E_DTYPE",
+    )
 
 
 def _on_black(image: Image.Image, path: Path) -> tuple[Image.Image, list[Verdict]]:

@@ -139,7 +139,7 @@ def which_volume(header: Nifti1Header, volume: int | None) -> Iterator[Verdict]:
         yield Verdict(
             "E_DIMS",
             f"has no volume {volume}, only {there} (counted from 0).",
-            f"Choose one by --volume, 0 to {there - 1}.",
+            f"Choose one by --volume, 0 to {there - 1} (in cases.tsv: the column volume).",
         )
     if volume is not None or there == 1:
         return
@@ -153,7 +153,7 @@ def which_volume(header: Nifti1Header, volume: int | None) -> Iterator[Verdict]:
         yield Verdict(
             "E_DIMS",
             f"holds {there} volumes ({axes(header)}), one 3-D volume is needed.",
-            f"Choose one by --volume, 0 to {there - 1}.",
+            f"Choose one by --volume, 0 to {there - 1} (in cases.tsv: the column volume).",
         )
 
 
@@ -171,6 +171,17 @@ def scaled_by_no_number(header: Nifti1Header) -> Iterator[Verdict]:
             "E_SCALE",
             f"its header scales by {slope:g} but adds {inter}.",
             "Convert the scan again.",
+        )
+
+
+def not_in_mm(header: Nifti1Header) -> Iterator[Verdict]:
+    """Lengths are taken as millimetres whatever the header says; nothing said means mm."""
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        yield Verdict(
+            "N_UNITS",
+            f"its header gives lengths in {unit}, which are taken as mm, as most programs do.",
+            "If they are not in mm, neither are volumes in ml.",
         )
 
 

@@ -15,6 +15,7 @@ from wholesight.volume import Volume
 
 # A scan with more holes than this share of its voxels is refused; so is a hole in the body.
 _MOST_HOLES: Final = 0.01
+_BLURRED: Final = (".jpg", ".jpeg")
 # A scan of which less than this share is not 0 is an empty one with a speck in it.
 _LEAST_FILLED: Final = 0.02
 
@@ -64,6 +65,11 @@ def read_mask(path: Path | str) -> Volume:
 
     Raises InputError with code E_LABELS when a value is negative or no whole number.
     """
+    if Path(path).name.lower().endswith(_BLURRED):
+        raise InputError(
+            f"{path}: JPEG blurs the edges of a mask, so that it would grow. Save it as PNG.",
+            code="E_LABELS",
+        )
     found = read(path)
     marked = np.empty(found.shape, bool, order="F")
     for k in range(found.shape[2]):  # slice by slice, as three copies of a volume are many bytes
