@@ -202,11 +202,10 @@ def _require_fitting(method: Method, prep: Prep, training: Training) -> None:
             f"{method.last_start:g} epochs (its warmup_epochs or encoder_start). Train longer, or "
             "let it start earlier."
         )
-    # An intensity learns from the image, which a channel need not be like.
     most = 0 if prep.intensity.learns else 1 if method.one_channel else len(prep.channels)
     if len(prep.channels) > most:
         raise RecipeError(
-            f"channels: this method or this intensity, or a part of it, takes one image, not "
+            "channels: this method or this intensity, or a part of it, takes one image, not "
             f"{', '.join(prep.channels)}. Leave channels out to take the image alone."
         )
     # Square.
