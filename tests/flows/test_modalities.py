@@ -1,5 +1,6 @@
 """Several images of a case as channels of one recipe: by name, never by position."""
 
+import gzip
 import json
 import shutil
 
@@ -100,8 +101,16 @@ def test_the_whole_way_with_two_modalities(wholesight, two, tiny, tmp_path):
     record = json.loads(next(out.glob("phantom*.json")).read_text())
     assert set(record["channels_sha256"]) == {"flair", "t2"}
     assert wholesight("evaluate", out, two, *of, "--out", tmp_path / "judged").code == 0
-    # A case folder too; a single file has not all that the recipe asks for.
+    # What is odd about a channel's file is told, too.
     subject = sorted(json.loads((two / "split.json").read_text())["test"])[0]
+    path = two / subject / f"{subject}_t2.nii.gz"
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+    ended = wholesight("segment", model, two / subject, *of, "--out", tmp_path / "o3")
+    (record,) = (json.loads(file.read_text()) for file in (tmp_path / "o3").glob("phantom*.json"))
+    told = [note["text"] for note in record["notes"] if note["code"] == "N_NAME"]
+    assert len(told) == 1
+    assert told[0].startswith("t2: is called .gz")
+    # A case folder too; a single file has not all that the recipe asks for.
     assert wholesight("segment", model, two / subject, *of, "--out", tmp_path / "o1").code == 0
     single = two / subject / f"{subject}_flair.nii.gz"
     ended = wholesight("segment", model, single, "--out", tmp_path / "o2")

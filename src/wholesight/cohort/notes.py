@@ -18,7 +18,7 @@ from wholesight.datasets import Case
 from wholesight.detector import Detector, Segmentation
 from wholesight.io.content import voxels_sha256
 from wholesight.prep.orient import canonical
-from wholesight.volume import Volume
+from wholesight.volume import Scan, Volume
 
 # A spacing or a body this many times that of the training is another kind of scan.
 _APART: Final = 1.5
@@ -29,13 +29,11 @@ ON_MASK: Final = ("N_EMPTY", "N_MUCH")
 _OF_THE_BODY: Final = ("crc", "percentile")
 
 
-def notes(
-    detector: Detector, case: Case, image: Volume, found: Segmentation
-) -> list[dict[str, str]]:
+def notes(detector: Detector, case: Case, scan: Scan, found: Segmentation) -> list[dict[str, str]]:
     """Return the notes on a segmentation; an empty list when there is nothing to say."""
     parts = (
-        (_note(*each) for each in image.notes),
-        _seen(detector, case, image),
+        _when_read(scan, detector.recipe.prep.channels),
+        _seen(detector, case, scan.image),
         notes_on_mask(
             detector.calibrated_threshold, found, body_voxels=int(found.body.voxels.sum())
         ),
@@ -45,6 +43,16 @@ def notes(
         _body(detector.record, found),
     )
     return [note for part in parts for note in part]
+
+
+def _when_read(scan: Scan, channels: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Tell what was odd about the files: of other files than the image with their role before."""
+    others = {"body mask": scan.inside, **{name: scan.channels[name] for name in channels}}
+    yield from (_note(*each) for each in scan.image.notes)
+    for role, volume in others.items():
+        for code, text in volume.notes if volume else ():
+            if (code, text) not in scan.image.notes:
+                yield _note(code, f"{role}: {text}")
 
 
 def notes_on_mask(

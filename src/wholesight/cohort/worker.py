@@ -51,7 +51,7 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
         "qc": found.likeness.verdict,
         "likeness": _rounded(found.likeness),
         "outputs": hashes,
-        "notes": notes(detector, job.case, scan.image, found),
+        "notes": notes(detector, job.case, scan, found),
         "seconds": {
             "read": round(read_s, 3),
             "segment": round(network_s, 3),

@@ -102,14 +102,20 @@ class Case:
 
 
 class _Channels(Mapping[str, Volume]):
-    """What a case shows beside the image, in its file or in others; read when it is asked for."""
+    """What a case shows beside the image, in its file or in others; read once it is asked for."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
         self.files = dict(case.modalities)
         self.within = format_of(case.image).channels
+        self.known: dict[str, Volume] = {}
 
     def __getitem__(self, name: str) -> Volume:
+        if name not in self.known:
+            self.known[name] = self._read(name)
+        return self.known[name]
+
+    def _read(self, name: str) -> Volume:
         case = self.case
         if self.files.get(name) == case.image:
             found = read_image(case.image, volume=case.volume, series=case.series)
