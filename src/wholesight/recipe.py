@@ -368,7 +368,7 @@ class _Builder:
             reason = "; ".join(error["msg"] for error in fault.errors()[:2])
             raise RecipeError(f"{key}: {value!r} is not legal. {reason}.") from fault
         if isinstance(read, int | float) and not -_LARGEST < read < _LARGEST:
-            raise RecipeError(f"{key}: {value!r} is not legal, a number of usual size is needed.")
+            raise RecipeError(f"{key}: {value!r} is not legal, a finite number < 2^31 is needed.")
         return read, read
 
 

@@ -300,7 +300,7 @@ def test_participants_of_any_data_set(heads, model, wholesight, tmp_path):
     scan = heads / subject / f"{subject}_flair.nii.gz"
     ended = wholesight("segment", model, scan, "--participant-label", subject, "--out", "o")
     assert ended.code == 2
-    assert "none of the inputs is a data set" in ended.err
+    assert "an input is no data set" in ended.err
 
 
 # ---------------------------------------------------------------- beside other inputs

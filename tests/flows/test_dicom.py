@@ -171,7 +171,7 @@ def test_a_folder_is_a_scan_by_its_own_name(dicom_made, tmp_path, monkeypatch):
     folder = dicom_made.save(made, tmp_path / "in" / "case7", suffix="")
     monkeypatch.chdir(folder)
     for path in (folder, Path(), folder.parent):
-        ((case, stem),) = plan([path]).jobs
+        ((case, stem, _),) = plan([path]).jobs
         assert (stem, case.id, case.subject) == ("case7", "case7", "case7")
     assert plan([folder], series="1.2.3.4").jobs[0].case.series == "1.2.3.4"
 
@@ -182,9 +182,9 @@ def test_a_slice_stands_for_its_series(dicom_made, tmp_path):
     folder = dicom_made.save(both, tmp_path / "case7")
     files = sorted(folder.iterdir())  # against the order in which they were saved
     mark = dicom.series_mark(dicom_made.ROOT + "2.2")
-    ((case, stem),) = plan([files[0]]).jobs
+    ((case, stem, _),) = plan([files[0]]).jobs
     assert (stem, case.image, case.series) == ("case7", folder, mark)
-    assert [case.series for case, _ in plan(files[:3]).jobs] == [mark]
+    assert [job.case.series for job in plan(files[:3]).jobs] == [mark]
     assert case.read().image.shape == (4, 4, 3)
     with pytest.raises(UsageError, match="written more than once"):
         plan(files)  # two series, one name
@@ -193,7 +193,7 @@ def test_a_slice_stands_for_its_series(dicom_made, tmp_path):
     broken = tmp_path / "broken.dcm"
     broken.write_bytes(files[0].read_bytes()[:300])
     found = plan([whole, broken]).jobs
-    assert [(case.image, case.series) for case, _ in found] == [(whole, None), (broken, None)]
+    assert [(case.image, case.series) for case, *_ in found] == [(whole, None), (broken, None)]
 
 
 def test_results_are_no_scans(dicom_made, tmp_path):

@@ -87,7 +87,7 @@ def test_a_series_without_a_choice_fails_alone(wholesight, model, series, tmp_pa
     ended = wholesight("segment", model, series, "--out", tmp_path / "out")
     assert ended.code == 7
     assert "E_DIMS" in (tmp_path / "out" / "failures.tsv").read_text()
-    assert "Choose one by --volume, 0 to 1." in ended.out.replace("\n", " ")
+    assert "Choose one by --volume, 0 to 1 " in ended.out.replace("\n", " ")
 
 
 def test_a_manifest_names_the_volume(wholesight, model, series, tmp_path):

@@ -292,3 +292,33 @@ def test_a_picture_of_one_value(tmp_path):
 def test_a_mask_of_fractions(tmp_path):
     values = np.full((5, 5), 0.5, np.float32)
     refused(tmp_path / "x.tif", encoded("TIFF", values), "E_LABELS", reader=reading.read_mask)
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_deep_greys_whose_darkest_is_white_are_refused(tmp_path, photometric):
+    path = tmp_path / "x.tif"
+    deep = Image.fromarray(PICTURE[..., 0].astype(np.uint16) * 200)
+    deep.save(path)
+    black_is_zero = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
+    content = path.read_bytes()
+    assert content.count(black_is_zero) == 1
+    path.write_bytes(
+        content.replace(black_is_zero, struct.pack("<HHIHH", 262, 3, 1, photometric, 0))
+    )
+    if photometric:
+        assert image2d.read(path).voxels.max() > 255
+        return
+    with pytest.raises(InputError, match="stands for white") as caught:
+        image2d.read(path)
+    assert caught.value.code == "E_DTYPE"
+
+
+def test_a_jpeg_is_no_mask(tmp_path):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[17:47, 17:47] = 255
+    Image.fromarray(mask).save(tmp_path / "x.jpg", quality=75)
+    Image.fromarray(mask).save(tmp_path / "x.png")
+    with pytest.raises(InputError, match="JPEG blurs") as caught:
+        reading.read_mask(tmp_path / "x.jpg")
+    assert caught.value.code == "E_LABELS"
+    assert reading.read_mask(tmp_path / "x.png").voxels.sum() == 900

@@ -25,9 +25,8 @@ from wholesight.datasets.bids_tables import Ignored, participants
 from wholesight.datasets.case import Case
 from wholesight.datasets.finding import Finding, Found, count, error, note, some
 from wholesight.errors import UsageError, nearest
-from wholesight.io import nifti
 from wholesight.io.bids_name import ENTITIES, BidsName, parse
-from wholesight.io.formats import stem
+from wholesight.io.formats import is_image, is_picture, stem
 from wholesight.io.outputs import is_own_map
 
 LOOKS_LIKE = "dataset_description.json, sub-<label>/anat/sub-<label>_<suffix>.nii.gz (BIDS)"
@@ -102,7 +101,7 @@ def _files(root: Path, ignored: Ignored) -> tuple[list[_File], list[Path]]:
         for folder in (subject, *sorted(subject.glob("ses-*"))):
             anat = folder / "anat"
             for path in sorted(anat.iterdir()) if anat.is_dir() else ():
-                if not path.name.endswith(nifti.SUFFIXES) or path in ignored:
+                if not is_image(path) or is_picture(path) or path in ignored:
                     continue
                 name = parse(stem(path))
                 if name and path.parent == root / name.folder and _is_known(name):

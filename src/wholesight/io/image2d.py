@@ -164,6 +164,7 @@ def _decode(path: Path, content: bytes, page: int | None, limit_pixels: int) -> 
                 settle(path, _beyond(image, limit_pixels))
             verdicts = [_no_spacing(), *_misnamed(path, kind), *_reduced(image), *_turned(image)]
             image.load()
+            _refuse_misread(image, path)
             grey, colours, more = _values(ImageOps.exif_transpose(image), path)
         except InputError:
             raise
@@ -239,7 +240,6 @@ def _values(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | No
         image, verdicts = _on_black(image, path)
     if image.mode == "1":
         image = image.convert("L")
-    _refuse_misread(image, path)
     if image.mode in _GREY:
         return np.asarray(image), None, verdicts
     if image.mode not in _COLOURED:

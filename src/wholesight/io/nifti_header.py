@@ -176,7 +176,10 @@ def scaled_by_no_number(header: Nifti1Header) -> Iterator[Verdict]:
 
 def not_in_mm(header: Nifti1Header) -> Iterator[Verdict]:
     """Lengths are taken as millimetres whatever the header says; nothing said means mm."""
-    unit = header.get_xyzt_units()[0]
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:
+        unit = "an unknown unit"
     if unit not in ("mm", "unknown"):
         yield Verdict(
             "N_UNITS",
