@@ -157,7 +157,7 @@ def _sited(jobs: list[Job], site: str | None) -> list[Job]:
 
 
 def _chosen(jobs: list[Job], volume: int | None, series: str | None) -> list[Job]:
-    """Name the volume and the series of the scans whose data set names none."""
+    """Name the volume of the scans whose data set names none, and the series that is asked for."""
     return [
         job._replace(
             case=replace(

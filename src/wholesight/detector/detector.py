@@ -179,6 +179,7 @@ class Detector:
         if not normal.any():
             return None
         occupied = prepared.inside.any(axis=(1, 2, 3))
+        typical = self.typical
         summary = summarise(
             self.recipe.cleanup.filled(anomaly, prepared.body),
             normal,
@@ -188,9 +189,7 @@ class Detector:
             whole=bool(prepared.normal[occupied].all()),
             voxel_mm3=scan.image.voxel_mm3,
             scored=False,
-            distance=(
-                self.typical.distance(appearance(prepared, scan.image)) if self.typical else None
-            ),
+            distance=typical.distance(appearance(prepared, scan.image)) if typical else None,
         )
         # Of the map itself, as `segment` writes it: holes are filled for the mask alone.
         if not self.is_comparable:

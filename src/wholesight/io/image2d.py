@@ -14,7 +14,6 @@ Axes: i j k of the volume; r c rows and columns of the picture.
 from __future__ import annotations
 
 import io
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from PIL import Image, ImageOps
 
 from wholesight.errors import InputError
 from wholesight.io.files import unreadable, write_bytes
-from wholesight.io.verdict import Verdict, settle
+from wholesight.io.verdict import Verdict, no_file, settle
 from wholesight.volume import Volume
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -129,20 +128,16 @@ def write(volume: Volume, path: Path | str) -> None:
 
 def _content(path: Path) -> bytes:
     try:
-        settle(path, _no_file(path))
+        settle(path, [*no_file(path, "A picture"), *_too_long(path)])
         return path.read_bytes()
     except OSError as fault:
         raise unreadable(path, fault) from fault
 
 
-def _no_file(path: Path) -> Iterator[Verdict]:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        yield Verdict("E_NOT_FILE", "is a folder or a device.", "A picture is needed here.")
-    if status.st_size > LIMIT_BYTES:
-        yield _too_large(f"has {status.st_size / 1e9:.1f} GB")
-    if not status.st_size:
-        yield Verdict("E_TRUNCATED", "the file is empty (0 bytes).", "Copy it again.")
+def _too_long(path: Path) -> Iterator[Verdict]:
+    size = path.stat().st_size
+    if size > LIMIT_BYTES:
+        yield _too_large(f"has {size / 1e9:.1f} GB")
 
 
 def _decode(path: Path, content: bytes, page: int | None, limit_pixels: int) -> _Decoded:

@@ -9,7 +9,6 @@ the file.
 from __future__ import annotations
 
 import gzip
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from wholesight.io.nifti_header import (
     voxels_start_nowhere,
     which_volume,
 )
-from wholesight.io.verdict import Verdict, settle
+from wholesight.io.verdict import Verdict, no_file, settle
 from wholesight.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -98,7 +97,7 @@ def write(volume: Volume, path: Path | str) -> None:
 def _payload(path: Path, limit_bytes: int) -> tuple[bytes | bytearray, bool]:
     """Return the file's bytes, decompressed where they are compressed, and whether they were."""
     try:
-        settle(path, _no_file(path, limit_bytes))
+        settle(path, [*no_file(path, "A NIfTI file"), *_too_long(path, limit_bytes)])
         with path.open("rb") as file:
             compressed = file.read(2) == gzip_stream.MAGIC
             file.seek(0)
@@ -116,14 +115,10 @@ def _payload(path: Path, limit_bytes: int) -> tuple[bytes | bytearray, bool]:
         raise unreadable(path, fault) from fault
 
 
-def _no_file(path: Path, limit_bytes: int) -> Iterator[Verdict]:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        yield Verdict("E_NOT_FILE", "is a folder or a device.", "A NIfTI file is needed here.")
-    if status.st_size > limit_bytes + _SLACK:
-        yield beyond(f"has {status.st_size / 1e9:.1f} GB", limit_bytes)
-    if not status.st_size:
-        yield Verdict("E_TRUNCATED", "the file is empty (0 bytes).", "Copy it again.")
+def _too_long(path: Path, limit_bytes: int) -> Iterator[Verdict]:
+    size = path.stat().st_size
+    if size > limit_bytes + _SLACK:
+        yield beyond(f"has {size / 1e9:.1f} GB", limit_bytes)
 
 
 def _misnamed(name: str, *, compressed: bool) -> Iterator[Verdict]:

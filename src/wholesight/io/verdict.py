@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,15 @@ class Verdict(NamedTuple):
     def told(self) -> str:
         """What is wrong and what to do, as a message has it."""
         return f"{self.text} {self.remedy}"
+
+
+def no_file(path: Path, needed: str) -> Iterator[Verdict]:
+    """Say of what is no regular file, or an empty one, that `needed` is. Raises OSError."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        yield Verdict("E_NOT_FILE", "is a folder or a device.", f"{needed} is needed here.")
+    if not status.st_size:
+        yield Verdict("E_TRUNCATED", "the file is empty (0 bytes).", "Copy it again.")
 
 
 def settle(path: Path, verdicts: Iterable[Verdict]) -> tuple[Note, ...]:
