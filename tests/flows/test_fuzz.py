@@ -25,7 +25,7 @@ from corpus.picture import encoded, grey
 from wholesight.datasets import open_dataset
 from wholesight.detector import Detector
 from wholesight.errors import WholesightError
-from wholesight.io import dicom, dicom_child, reading
+from wholesight.io import dicom, reading
 from wholesight.recipe import Recipe
 from wholesight.recipe_file import shipped
 
@@ -166,13 +166,8 @@ def series(tmp_path_factory) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def dicom_in_process():
     """Read DICOM in this process, which saves the time that another takes to start."""
-
-    def run(folder: Path, path: Path) -> dict[str, Any]:
-        told = dicom_child.work(json.loads((folder / "task.json").read_bytes()), folder)
-        return json.loads(json.dumps(told))
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dicom, "_run", run)
+        patch.setattr(dicom, "_run", dicom_made.work_here)
         yield
 
 

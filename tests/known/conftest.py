@@ -1,10 +1,6 @@
 """What the tests of file formats share."""
 
-import json
-import warnings
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -53,14 +49,8 @@ def nifti_bytes(voxels, nifti_header) -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def dicom_here(monkeypatch) -> None:
+def dicom_here(monkeypatch, dicom_made) -> None:
     """Read and write DICOM in this process, which saves the time that another takes to start."""
-    from wholesight.io import dicom, dicom_child
+    from wholesight.io import dicom
 
-    def run(folder: Path, path: Path) -> dict[str, Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as in the process, where nobody hears them
-            told = dicom_child.work(json.loads((folder / "task.json").read_bytes()), folder)
-        return json.loads(json.dumps(told))
-
-    monkeypatch.setattr(dicom, "_run", run)
+    monkeypatch.setattr(dicom, "_run", dicom_made.work_here)

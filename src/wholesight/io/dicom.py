@@ -65,6 +65,11 @@ def is_dicom(path: Path) -> bool:
         return False  # whoever reads it says why
 
 
+def mark(identifier: str) -> str:
+    """Return what stands for a UID in a message or a record: the start of its SHA-256."""
+    return sha256(identifier.encode()).hexdigest()[:12]
+
+
 def series_mark(series: str) -> str:
     """Return what a series is called in messages and records: the hash of a UID, a mark as it is.
 
@@ -73,7 +78,7 @@ def series_mark(series: str) -> str:
     >>> series_mark("4f2a9c01d3e4"), series_mark("402090010304")
     ('4f2a9c01d3e4', '402090010304')
     """
-    return sha256(series.encode()).hexdigest()[:12] if _UID.fullmatch(series) else series
+    return mark(series) if _UID.fullmatch(series) else series
 
 
 def read(path: Path | str, *, volume: int | None = None, series: str | None = None) -> Volume:

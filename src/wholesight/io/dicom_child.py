@@ -18,8 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from wholesight.errors import InputError
+from wholesight.io.dicom import mark
 from wholesight.io.dicom_choice import choose
-from wholesight.io.dicom_instance import Instance, Slice, mark, parse
+from wholesight.io.dicom_instance import Instance, Slice, parse
 from wholesight.io.dicom_pixels import fill
 from wholesight.io.dicom_stack import arrange
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wholesight.errors import InputError
-from wholesight.io.dicom_instance import Instance, Slice, mark
+from wholesight.io.dicom import mark
+from wholesight.io.dicom_instance import Instance, Slice
 from wholesight.io.dicom_stack import places_of
 from wholesight.volume import Note
 

@@ -6,7 +6,6 @@ damaged or made to do harm. No text of a file reaches a message: it could be a n
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.decoders.base import get_decoder
 
 from wholesight.errors import InputError
+from wholesight.io.dicom import mark
 from wholesight.io.dicom_stack import Plane
 from wholesight.io.verdict import Verdict
 
@@ -68,11 +68,6 @@ class Instance(NamedTuple):
     number: str
     slices: tuple[Slice, ...]
     unfit: Verdict | None
-
-
-def mark(identifier: str) -> str:
-    """Return what stands for a UID in a message or a record: the start of its SHA-256."""
-    return hashlib.sha256(identifier.encode()).hexdigest()[:12]
 
 
 def parse(files: Sequence[Path], file: int) -> Instance:
