@@ -81,6 +81,9 @@ def test_intensities_are_of_normal_slices_where_a_truth_is_known():
     np.testing.assert_allclose(known[7:], unknown[7:])
 
 
+THREE = {"names": ["a", "b", "c"], "kinds": ["one", "one", "other"], "finest": [0.1, 0.1, 0.1]}
+
+
 @pytest.fixture(scope="module")
 def figures():
     rng = np.random.default_rng(0)
@@ -89,7 +92,7 @@ def figures():
 
 @pytest.fixture(scope="module")
 def typical(figures):
-    return Typical.of(figures, names=["a", "b", "c"], finest=[0.1, 0.1, 0.1])
+    return Typical.of(figures, **THREE)
 
 
 def test_spread_is_that_of_a_normal_distribution_and_never_too_fine(typical):
@@ -101,16 +104,24 @@ def test_spread_is_that_of_a_normal_distribution_and_never_too_fine(typical):
 def test_a_tenth_that_is_far_out_does_not_widen_it(figures, typical):
     wild = figures.copy()
     wild[:20] += 1000
-    other = Typical.of(wild, names=["a", "b", "c"], finest=[0.1, 0.1, 0.1])
+    other = Typical.of(wild, **THREE)
     assert other.spread[0] < 1.4 * typical.spread[0]
 
 
-def test_distance_is_the_root_mean_square_of_deviations(typical):
-    moved = np.array(typical.centre) + np.array(typical.spread) * [3, 0, -4]
-    np.testing.assert_allclose(typical.deviations(moved), [3, 0, -4], atol=1e-9)
-    assert typical.distance(moved) == pytest.approx(np.sqrt(25 / 3))
-    told = likeness(typical, moved, np.array([1.0, 1.2]))
-    assert (told.oddest, told.deviation) == ("c", pytest.approx(-4))
+def test_distance_is_the_largest_root_mean_square_of_a_kind(typical):
+    def moved(*by):
+        return np.array(typical.centre) + np.array(typical.spread) * by
+
+    np.testing.assert_allclose(typical.deviations(moved(3, 1, -2)), [3, 1, -2], atol=1e-9)
+    assert typical.by_kind(moved(3, 1, -2)) == pytest.approx({"one": np.sqrt(5), "other": 2})
+    assert typical.distance(moved(3, 1, -2)) == pytest.approx(np.sqrt(5))
+    assert typical.distance(moved(3, 1, -2.5)) == pytest.approx(2.5)
+    # What is named is of the kind that makes the distance.
+    told = [likeness(typical, moved(3, 1, off), np.array([1.0, 1.2])) for off in (-2, -2.5)]
+    assert [(each.oddest, each.deviation) for each in told] == [
+        ("a", pytest.approx(3)),
+        ("c", pytest.approx(-2.5)),
+    ]
 
 
 def test_the_verdict_and_the_p_value(typical):

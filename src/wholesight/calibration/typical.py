@@ -28,24 +28,31 @@ LEAST_FAR: Final = 2.0
 class Typical:
     """What training scans look like: the middle and the spread of each figure.
 
-    names : of the figures, for messages. centre : their medians. spread : of a normal distribution
+    names : of the figures, for messages. kinds : what of a scan each tells of. centre : their medians. spread : of a normal distribution
     with as much within nine tenths of the scans, whatever the tenth is like that is farther out;
     never less than the finest difference that counts.
     """
 
     names: tuple[str, ...]
+    kinds: tuple[str, ...]
     centre: tuple[float, ...]
     spread: tuple[float, ...]
 
     @classmethod
     def of(
-        cls, figures: Float[np.ndarray, "s f"], *, names: Sequence[str], finest: Sequence[float]
+        cls,
+        figures: Float[np.ndarray, "s f"],
+        *,
+        names: Sequence[str],
+        kinds: Sequence[str],
+        finest: Sequence[float],
     ) -> Typical:
         """Learn it from s training scans."""
         centre = np.median(figures, axis=0)
         spread = np.quantile(np.abs(figures - centre), _WITHIN, axis=0) / _DEVIATIONS
         return cls(
             names=tuple(names),
+            kinds=tuple(kinds),
             centre=tuple(centre.tolist()),
             spread=tuple(np.maximum(spread, finest).tolist()),
         )
@@ -54,9 +61,19 @@ class Typical:
         """Return by how many spreads each figure is off, with its sign."""
         return (figures - np.array(self.centre)) / np.array(self.spread)
 
+    def by_kind(self, figures: Float[np.ndarray, " f"]) -> dict[str, float]:
+        """Return the root mean square of the deviations of each kind: 1 is usual, more is odder."""
+        squares = self.deviations(figures) ** 2
+        kinds = np.array(self.kinds)
+        return {kind: float(np.sqrt(squares[kinds == kind].mean())) for kind in self.kinds}
+
     def distance(self, figures: Float[np.ndarray, " f"]) -> float:
-        """Return the root mean square of the deviations: 1 is usual, more is odder."""
-        return float(np.sqrt(np.mean(self.deviations(figures) ** 2)))
+        """Return how odd the oddest kind of figure is: 1 is usual, more is odder.
+
+        Kinds are not averaged: a scan of the wrong shape is not made usual by being as bright as
+        the others.
+        """
+        return max(self.by_kind(figures).values())
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -65,7 +82,7 @@ class Typical:
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Typical:
         """Read what `to_json` wrote. Raises KeyError or TypeError."""
-        return cls(**{name: tuple(told[name]) for name in ("names", "centre", "spread")})
+        return cls(**{name: tuple(told[name]) for name in ("names", "kinds", "centre", "spread")})
 
 
 class Likeness(NamedTuple):
@@ -73,7 +90,7 @@ class Likeness(NamedTuple):
 
     verdict : fail for a scan that is too far from them to believe its result; unknown where there
     is nothing to compare with. distance : see `Typical`. p_value : of a normal scan being as far.
-    oddest : the figure that is off most, and deviation, by how many spreads.
+    oddest : the figure that is off most, of the oddest kind, and deviation, by how many spreads.
     """
 
     verdict: Literal["pass", "fail", "unknown"]
@@ -97,8 +114,10 @@ def likeness(
     if typical is None:
         return Likeness("unknown")
     off = typical.deviations(figures)
-    worst = int(np.abs(off).argmax())
-    distance = typical.distance(figures)
+    kinds = typical.by_kind(figures)
+    kind = max(kinds, key=kinds.__getitem__)
+    worst = int(np.where(np.array(typical.kinds) == kind, np.abs(off), -1).argmax())
+    distance = kinds[kind]
     verdict, p_value = "unknown", None
     if normal is not None and normal.size:
         p_value = float(p_values(normal, np.array([distance]))[0])

@@ -110,7 +110,10 @@ class Detector:
     def typical(self) -> Typical | None:
         """What the training scans look like; None of a model that does not say it."""
         told = self.record.get("typical", {})
-        known = told.get("names") == [feature.name for feature in FEATURES]
+        known = all(
+            told.get(part) == [getattr(feature, part[:-1]) for feature in FEATURES]
+            for part in ("names", "kinds")
+        )
         return Typical.from_json(told) if known else None
 
     @property

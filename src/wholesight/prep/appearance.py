@@ -19,8 +19,12 @@ from wholesight.volume import Volume
 
 
 class Feature(NamedTuple):
-    """One figure. name : in a message. finest : a difference below it is never told."""
+    """One figure. kind : what of the scan it tells of. name : in a message.
 
+    finest : a difference below it is never told.
+    """
+
+    kind: str
     name: str
     finest: float
 
@@ -29,16 +33,19 @@ class Feature(NamedTuple):
 _SHARES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 # Lengths and volumes are compared by their logarithm: finest 0.1 is a tenth more or less.
 FEATURES: Final = (
-    *(Feature(f"the intensity that {share:.0%} of the body is below", 0.03) for share in _SHARES),
-    Feature("whether thin structures are dark or bright", 0.05),
-    Feature("the brightness of the body's rim", 0.05),
-    Feature("the size of the voxels in a slice", 0.1),
-    Feature("the distance between slices", 0.1),
-    Feature("the volume of the body", 0.1),
-    Feature("the width of the body", 0.05),
-    Feature("the depth of the body", 0.05),
-    Feature("the height of the body", 0.1),
-    Feature("the share of its box that the body fills", 0.03),
+    *(
+        Feature("intensity", f"the intensity that {share:.0%} of the body is below", 0.03)
+        for share in _SHARES
+    ),
+    Feature("intensity", "whether thin structures are dark or bright", 0.05),
+    Feature("intensity", "the brightness of the body's rim", 0.05),
+    Feature("sampling", "the size of the voxels in a slice", 0.1),
+    Feature("sampling", "the distance between slices", 0.1),
+    Feature("shape", "the volume of the body", 0.1),
+    Feature("shape", "the width of the body", 0.05),
+    Feature("shape", "the depth of the body", 0.05),
+    Feature("shape", "the height of the body", 0.1),
+    Feature("shape", "the share of its box that the body fills", 0.03),
 )
 # Thin structures are so wide or less, in pixels of a slice, and a rim is.
 _THIN_PX: Final = 1.5

@@ -66,6 +66,7 @@ class NormalSlices(NamedTuple):
             Typical.of(
                 np.array(looks),
                 names=[feature.name for feature in FEATURES],
+                kinds=[feature.kind for feature in FEATURES],
                 finest=[feature.finest for feature in FEATURES],
             ),
         )
