@@ -52,6 +52,8 @@ REFUSALS: Final[dict[str, dict[str, str]]] = {
         "E_NO_BODY": "No body was found.",
         "E_SITE": "The scan's site has no threshold, or a site is called as none can be.",
         "E_SLICES": "The image has fewer axial slices than are to be read.",
+        "E_VOXEL_SIZE": "The voxels are several times larger or smaller than those of the "
+        "training.",
     },
     "A data set": {
         "E_AMBIGUOUS": "A file could belong to two cases.",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -95,3 +96,23 @@ def test_the_table_says_it_too(seen):
     with (seen / "results.tsv").open() as file:
         told = {row["case"]: row["qc"] for row in csv.DictReader(file, delimiter="\t")}
     assert told == {"as-it-is": "pass", **dict.fromkeys(ODD, "fail")}
+
+
+def test_evaluate_marks_it_in_red_beside_the_figures(heads, model, wholesight, tmp_path):
+    data = tmp_path / "data"
+    first, second = sorted(json.loads((heads / "split.json").read_text())["test"])[:2]
+    for subject in (first, second):
+        shutil.copytree(heads / subject, data / subject)
+    (data / "split.json").write_text(json.dumps({"test": [first, second]}))
+    changed = data / first / f"{first}_flair.nii.gz"
+    image = reading.read_image(changed)
+    nib.save(nib.Nifti1Image(inverted(image.voxels), image.affine), changed)
+    wholesight("segment", model, data, "--out", tmp_path / "maps")
+    ended = wholesight("evaluate", tmp_path / "maps", data, "--out", tmp_path / "report")
+    assert ended.code == 0, ended.err
+    assert f"qc: fail for {first}, unlike the scans" in " ".join(ended.out.split())
+    page = (tmp_path / "report" / "report.html").read_text()
+    rows = page[page.index("AUPRC under every method") :].split("</tr>")
+    (marked,) = (row for row in rows if '<small class="worse">qc: fail</small>' in row)
+    assert first in marked
+    assert second not in marked

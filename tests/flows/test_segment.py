@@ -265,6 +265,24 @@ def test_notes(wholesight, heads, model, tmp_path):
     assert "N_MUCH,N_SPACING,N_BODY" in (tmp_path / "b" / "results.tsv").read_text()
 
 
+def test_voxels_that_the_model_cannot_know_are_refused_unless_forced(
+    wholesight, heads, model, tmp_path
+):
+    scan = scan_of(heads)  # 4 x 4 x 12 mm
+    known = {"low": [1.0, 1.0, 1.0], "high": [4.0, 4.0, 3.9]}
+    thin = changed_model(
+        model, tmp_path / "thin", threshold=1e9, record={"spacing_mm": known, "body_ml": {}}
+    )
+    ended = wholesight("segment", thin, scan, "--out", tmp_path / "a")
+    assert ended.code == 7
+    failed = (tmp_path / "a" / "failures.tsv").read_text()
+    assert all(said in failed for said in ("E_VOXEL_SIZE", "4 x 4 x 12 mm", "--force"))
+    ended = wholesight("segment", thin, scan, "--out", tmp_path / "b", "--force")
+    assert ended.code == 0
+    record = json_of(tmp_path / "b" / f"{formats.stem(scan)}.json")
+    assert "N_SPACING" in {note["code"] for note in record["notes"]}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -8,7 +8,7 @@ and the highest; over subjects there is an interval, of the mean over seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -124,6 +124,7 @@ class DataSetResult:
         reference; the metrics are `COMPARED`.
     exclusions : (case, reason) of every case that was not judged.
     design : {case: {"volume_ml", "contrast"}} of made-up lesions; None for scans.
+    unlike : cases that `segment` marked qc: fail, as none of the kind that the model knows.
     facts : what a reader needs to repeat it.
     """
 
@@ -135,6 +136,7 @@ class DataSetResult:
     folds: int = 1
     exclusions: Sequence[tuple[str, str]] = ()
     design: Mapping[str, Mapping[str, float]] | None = None
+    unlike: Collection[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -166,6 +168,7 @@ def summarise(
     folds: int = 1,
     exclusions: Sequence[tuple[str, str]] = (),
     design: Mapping[str, Mapping[str, float]] | None = None,
+    unlike: Collection[str] = (),
     facts: Mapping[str, str] | None = None,
     resamples: int = 2000,
     seed: int = 0,
@@ -206,6 +209,7 @@ def summarise(
         folds=folds,
         exclusions=exclusions,
         design=design,
+        unlike=unlike,
         facts=facts or {},
     )
 

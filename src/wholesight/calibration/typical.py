@@ -28,9 +28,10 @@ LEAST_FAR: Final = 2.0
 class Typical:
     """What training scans look like: the middle and the spread of each figure.
 
-    names : of the figures, for messages. kinds : what of a scan each tells of. centre : their medians. spread : of a normal distribution
-    with as much within nine tenths of the scans, whatever the tenth is like that is farther out;
-    never less than the finest difference that counts.
+    names : of the figures, for messages. kinds : what of a scan each tells of. centre : their
+    medians. spread : of a normal distribution with as much within nine tenths of the scans,
+    whatever the tenth is like that is farther out; never less than the finest difference that
+    counts.
     """
 
     names: tuple[str, ...]

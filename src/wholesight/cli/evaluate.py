@@ -98,6 +98,7 @@ def evaluate(
     judged = Judged(parts.judged, recipe.prep.body, min_lesion_share=least)
     asked = _asked(terms, facts, alpha)
     floors = [floor(_normals(fold.calibration), asked.terms, recipe=recipe) for fold in parts.folds]
+    unlike = _unlike(judged.cases, predictions)
     methods = [_theirs(judged, predictions, facts), _beside(judged, parts.folds, floors)]
     summary = summarise(
         data.resolve().name,
@@ -105,9 +106,10 @@ def evaluate(
         subset=parts.subset,
         reference=methods[1].name,
         exclusions=judged.excluded,
+        unlike=unlike,
         facts=_told(facts, data, parts.subset, recipe.resolved["prep"]["body"]["kind"], terms),
     )
-    doubts = [*_of_the_run(methods[0].name, facts), *_of_the_floor(floors, asked.why)]
+    doubts = [*_of_the_run(methods[0].name, facts, unlike), *_of_the_floor(floors, asked.why)]
     said = [*_said(summary, judged, facts, floors), *doubts]
     name = methods[0].name
     results = Results(f"{name} on {summary.name}, {parts.subset}", "", [summary], said)
@@ -139,11 +141,22 @@ def _asked(suite: Suite | None, facts: dict[str, Any], alpha: float) -> Asked:
     return asked_alike(facts, alpha=alpha)
 
 
-def _of_the_run(name: str, facts: dict[str, Any]) -> list[str]:
-    """Say what speaks against what the maps' own threshold promises."""
-    from wholesight.cohort.run_file import doubts_of
+def _unlike(cases: Sequence[Case], predictions: Path) -> list[str]:
+    """Return the ids of cases whose scan `segment` found unlike those of the training."""
+    from wholesight.cohort.ledger import unlike
+    from wholesight.io.formats import stem
 
-    return [f"{name}: {each}" for each in doubts_of(facts)]
+    marked = unlike(predictions)
+    return [case.id for case in cases if {case.id, stem(case.image)} & marked]
+
+
+def _of_the_run(name: str, facts: dict[str, Any], unlike: Sequence[str]) -> list[str]:
+    """Say what speaks against the maps' figures, and against what their threshold promises."""
+    from wholesight.cohort.run_file import doubts_of
+    from wholesight.datasets.finding import some
+
+    odd = f"qc: fail for {some(unlike)}, unlike the scans that the model was trained on; counted."
+    return [f"{name}: {each}" for each in [*doubts_of(facts), *[odd] * bool(unlike)]]
 
 
 def _of_the_floor(floors: Sequence[Detector], why: str) -> list[str]:

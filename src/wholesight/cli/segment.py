@@ -55,6 +55,12 @@ def segment(
         ),
     ] = None,
     series: Series = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Take scans whose voxel size is far from that of the training, too."
+        ),
+    ] = False,
     fdr: Fdr = 0.05,
     device: Device = DeviceName.auto,
     resume: Annotated[
@@ -95,7 +101,9 @@ def segment(
         line = f"{next(told):>{len(str(len(jobs)))}}/{len(jobs)}  {case:<{width}}  {what}"
         say(line, soft_wrap=True, style="red" if what.startswith(("failed", "qc fail")) else "")
 
-    ended, decision = segment_cohort(detector, jobs, out, resume=resume, fdr=fdr, tell=tell)
+    ended, decision = segment_cohort(
+        detector, jobs, out, resume=resume, fdr=fdr, tell=tell, force=force
+    )
     for line in concluded(decision):
         say(line)
     say(f"{ended.line}. Results in {out}", soft_wrap=True)

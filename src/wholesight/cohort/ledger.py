@@ -80,6 +80,11 @@ def listed(out: Path) -> list[str]:
     return [row["case"] for row in _rows(out / RESULTS) if row.get("case")]
 
 
+def unlike(out: Path) -> set[str]:
+    """Return the cases that the table of results in a folder marks qc: fail."""
+    return {row["case"] for row in _rows(out / RESULTS) if row.get("qc") == "fail"}
+
+
 def failed(out: Path) -> list[Failure]:
     """Return what the table of failures in a folder lists; none where there is none."""
     return [

@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from wholesight.calibration import Threshold
 from wholesight.calibration.typical import Likeness
 from wholesight.calibration.wording import in_mm3, percent
 from wholesight.cohort.decision import NO_P, SEEN
+from wholesight.cohort.spacing import NOTED, sizes, times_off
 from wholesight.datasets import Case
 from wholesight.detector import Detector, Segmentation
 from wholesight.io.content import voxels_sha256
-from wholesight.prep.orient import canonical
 from wholesight.volume import Scan, Volume
 
-# A spacing or a body this many times that of the training is another kind of scan.
+# A body this many times as large as those of the training, or as small, is another kind of scan.
 _APART: Final = 1.5
 # More than this share of a body is hardly ever a lesion.
 _MUCH: Final = 0.5
@@ -143,17 +141,13 @@ def _by(deviation: float | None) -> str:
 
 
 def _spacing(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str]]:
-    known = record.get("spacing_mm")
-    if not known:
-        return
-    affine = canonical(found.map.voxels, found.map.affine).affine
-    here = np.linalg.norm(affine[:3, :3], axis=0)
-    if any(map(_far, here, known["low"], known["high"])):
+    if times_off(record, found.map) > NOTED:
+        said = sizes(record, found.map)
         yield _note(
             "N_SPACING",
-            f"The voxels are {_size(here)} mm (to the right, front, top), those of the training "
-            f"{_range(known)}: structures look otherwise to the network, and the threshold was "
-            "not set for this. Resample the scan, or train and calibrate on scans like it.",
+            f"{said[0].upper()}{said[1:]}: structures look otherwise to the network, and the "
+            "threshold was not set for this. Resample the scan, or train and calibrate on scans "
+            "like it.",
         )
 
 
@@ -162,31 +156,13 @@ def _body(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str
     if not known:
         return
     here = float(found.body.voxels.sum()) * found.body.voxel_mm3 / 1000
-    if _far(here, known["low"], known["high"]):
+    if not known["low"] / _APART <= here <= known["high"] * _APART:
         yield _note(
             "N_BODY",
             f"The body has {here:.0f} ml, those of the training {known['low']:.0f} to "
             f"{known['high']:.0f} ml: another part of the body, or the skull is there in one and "
             "not in the other. Look at the scan, or give its body mask.",
         )
-
-
-def _far(here: float, low: float, high: float) -> bool:
-    """Whether a figure is well out of a range.
-
-    >>> [_far(mm, 2.0, 3.0) for mm in (1.3, 1.4, 4.4, 4.6)]
-    [True, False, False, True]
-    """
-    return here < low / _APART or here > high * _APART
-
-
-def _range(known: dict[str, Sequence[float]]) -> str:
-    low, high = _size(known["low"]), _size(known["high"])
-    return f"{low} mm" if low == high else f"{low} to {high} mm"
-
-
-def _size(spacing_mm: Sequence[float] | np.ndarray) -> str:
-    return " x ".join(f"{mm:.3g}" for mm in spacing_mm)
 
 
 def _note(code: str, text: str) -> dict[str, str]:

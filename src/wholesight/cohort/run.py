@@ -81,14 +81,21 @@ class Log:
 
 
 def segment_cohort(
-    detector: Detector, jobs: Sequence[Job], out: Path, *, resume: bool, fdr: float, tell: Tell
+    detector: Detector,
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    resume: bool,
+    fdr: float,
+    tell: Tell,
+    force: bool = False,
 ) -> Ended:
     """Segment every job into `out`, and decide over all of them which are abnormal.
 
-    fdr : in (0, 1), see `decide`. tell : called with (case, what became of it) after each. Raises
-    UsageError when `out` holds another run or what would be written over, ModelError without a
-    threshold, OutputError when nothing can be written any more; whatever was finished by then, now
-    or before, is kept and listed.
+    fdr : in (0, 1), see `decide`. tell : called with (case, what became of it) after each. force :
+    see `segment_case`. Raises UsageError when `out` holds another run or what would be written
+    over, ModelError without a threshold, OutputError when nothing can be written any more; whatever
+    was finished by then, now or before, is kept and listed.
     """
     facts = run_facts(detector)
     require_room(out, jobs, detector, resume=resume)
@@ -104,7 +111,8 @@ def segment_cohort(
         for job in jobs:
             if job.stem not in before:
                 with log.isolated(job.stem, job.case.image):
-                    log.records[job.stem] = segment_case(_at_its_site(detector, job), job, out)
+                    own = _at_its_site(detector, job)
+                    log.records[job.stem] = segment_case(own, job, out, force=force)
             tell(job.stem, log.spoken(job.stem))
     finally:
         there = log.records

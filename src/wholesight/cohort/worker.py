@@ -14,6 +14,7 @@ from wholesight.calibration.typical import Likeness
 from wholesight.cohort.derivative import map_sidecar, mask_sidecar
 from wholesight.cohort.notes import notes
 from wholesight.cohort.plan import Job
+from wholesight.cohort.spacing import require_spacing
 from wholesight.detector import Detector, Segmentation
 from wholesight.io.dicom import series_mark
 from wholesight.io.files import make_folder, sha256, write_json
@@ -21,10 +22,11 @@ from wholesight.io.formats import format_of
 from wholesight.volume import Volume
 
 
-def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
+def segment_case(detector: Detector, job: Job, out: Path, *, force: bool = False) -> dict[str, Any]:
     """Segment one scan; write its map, its mask, then its JSON. Returns the JSON's content.
 
-    detector : with the threshold of the scan's site. Raises InputError for a scan that cannot be
+    detector : with the threshold of the scan's site. force : whatever its voxel size, which is else
+    refused where it is far from that of the training. Raises InputError for a scan that cannot be
     used and OutputError when nothing can be written; without the JSON the case does not count as
     done.
     """
@@ -32,6 +34,8 @@ def segment_case(detector: Detector, job: Job, out: Path) -> dict[str, Any]:
     sources = hashes_of(job, detector)
     scan = job.case.read()
     read_s = time.monotonic() - clock
+    if not force:
+        require_spacing(detector.record, scan.image)
     found = detector.segment(scan.image, scan.inside, scan.channels)
     network_s = time.monotonic() - clock - read_s
     outputs = job.outputs(unit=detector.has_unit_maps)
