@@ -3,11 +3,13 @@
 import gzip
 import json
 import shutil
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
 from wholesight.datasets import open_dataset
+from wholesight.datasets.scans import file_hashes
 from wholesight.errors import InputError
 from wholesight.io import nifti, reading
 from wholesight.prep.body import Nonzero
@@ -73,6 +75,17 @@ def test_a_modality_that_is_not_there_is_refused_by_its_name(two):
     with pytest.raises(InputError, match=r"no channel 't1', .* There: flair, t2\.") as fault:
         shown(case, "flair", "t1")
     assert fault.value.code == "E_MISSING_MODALITY"
+
+
+def test_files_of_channels_that_a_method_sees_are_written_down(two):
+    case = open_dataset(two, modality="flair").cases[0]
+    alone = file_hashes([case])[case.subject]
+    assert f"{case.id}/image_t2" not in alone
+    both = file_hashes([case], channels=["flair", "t2"])[case.subject]
+    t2 = dict(case.modalities)["t2"]
+    assert both[f"{case.id}/image_t2"] == sha256(t2.read_bytes()).hexdigest()
+    assert both[f"{case.id}/image_flair"] == both[f"{case.id}/image"]
+    assert alone.items() <= both.items()
 
 
 def test_a_modality_on_another_grid_is_refused(two):

@@ -86,7 +86,7 @@ def calibrate(
         detector.require_unseen_subjects(case.subject for case in cases)
     _require_enough(cases, terms, by_site=by is not None)
     with _keeping(model):
-        files = file_hashes(cases)
+        files = file_hashes(cases, channels=detector.recipe.prep.channels)
         void = _of_training(detector, files, allowed=allow_training_subjects)
         normals, left_out = _summaries(detector, cases)
         with _naming(left_out):

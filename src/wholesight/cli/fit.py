@@ -64,6 +64,7 @@ def fit(
             "--methods. Ctrl-C stops it; what is kept then is the last full epoch.",
             soft_wrap=True,
         )
+    files = file_hashes(cases, channels=chosen.prep.channels)
     detector = train(
         chosen,
         Scans(cases),
@@ -71,7 +72,7 @@ def fit(
         seed=seed,
         device=device.value,
         resume=resume,
-        record={"data": {"layout": found.layout, **training_data(file_hashes(cases))}},
+        record={"data": {"layout": found.layout, **training_data(files)}},
         console=screen,
     )
     seconds = detector.record["seconds"]

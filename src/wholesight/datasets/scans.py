@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from wholesight.datasets.case import Case
@@ -24,16 +24,19 @@ class Scans:
         return (case.read() for case in self.cases)
 
 
-def file_hashes(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
-    """Return {subject: {"case/role": sha256}} of every file that the cases name.
+def file_hashes(
+    cases: Sequence[Case], *, channels: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
+    """Return {subject: {"case/role": sha256}} of every file of the cases that is read.
 
-    As role `voxels` that of the image's values. Raises InputError for a file that cannot be read,
-    as reading the case would.
+    channels : those that a method sees; files of others are not its. As role `voxels` that of the
+    image's values. Raises InputError for a file that cannot be read, as reading the case would.
     """
     hashes: dict[str, dict[str, str]] = {}
     for case in cases:
         roles = {"image": case.image, "mask": case.mask, "inside": case.inside}
-        for role, path in roles.items():
+        others = {f"image_{name}": file for name, file in case.modalities if name in channels}
+        for role, path in {**roles, **others}.items():
             if path is not None:
                 hashes.setdefault(case.subject, {})[f"{case.id}/{role}"] = _sha256(path)
         hashes[case.subject][f"{case.id}{VOXELS}"] = voxels_sha256(case.read().image)

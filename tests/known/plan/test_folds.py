@@ -178,7 +178,7 @@ def test_everybody_needs_a_truth_where_everybody_is_judged(suite, tiny_brats):
 def test_a_file_is_read_once_however_many_folds_it_serves_in(suite, tiny_brats, monkeypatch):
     hashed = []
     monkeypatch.setattr(
-        material, "file_hashes", lambda cases: hashed.extend(cases) or file_hashes(cases)
+        material, "file_hashes", lambda cases, **_: hashed.extend(cases) or file_hashes(cases)
     )
     in_folds(suite, tiny_brats(FIVE), folds=Folds(number=5, calibration=2))
     assert sorted(case.id for case in hashed) == [*"abcde"]

@@ -6,7 +6,7 @@ All of it is decided before anything is trained, from the files, the split and t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -78,16 +78,18 @@ class Material:
         }
 
 
-def gather(paths: Sequence[Path], suite: Suite) -> list[Material]:
+def gather(
+    paths: Sequence[Path], suite: Suite, *, channels: Collection[str] = ()
+) -> list[Material]:
     """Open every data set and decide who does what in it.
 
-    Raises UsageError for a data set given twice, and InputError where a part has no case, a judged
+    channels : those that some method sees. Raises UsageError for a data set given twice, and InputError where a part has no case, a judged
     case no mask, or a file cannot be read.
     """
     _require_once(paths)
     names = _names(paths)
     return [
-        _gather(open_dataset(path, modality=suite.modality), name, suite)
+        _gather(open_dataset(path, modality=suite.modality), name, suite, channels)
         for name, path in zip(names, paths, strict=True)
     ]
 
@@ -112,7 +114,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _gather(found: DataSet, name: str, suite: Suite) -> Material:
+def _gather(found: DataSet, name: str, suite: Suite, channels: Collection[str]) -> Material:
     parts = parts_of(found, suite, subset=suite.subset)
     if not parts.folds[0].train:
         found.subset("train")
@@ -125,7 +127,7 @@ def _gather(found: DataSet, name: str, suite: Suite) -> Material:
         layout=found.layout,
         subset=parts.subset,
         folds=folds,
-        files=_files(folds),
+        files=_files(folds, channels),
         excluded=tuple(judged.excluded),
         design=_design(found.root, judged.cases),
     )
@@ -143,7 +145,7 @@ def _require_somebody_judged(root: Path, folds: Sequence[Fold]) -> None:
             )
 
 
-def _files(folds: Sequence[Fold]) -> Mapping[str, Hashes]:
+def _files(folds: Sequence[Fold], channels: Collection[str]) -> Mapping[str, Hashes]:
     """Hash every file, once however many folds it serves in.
 
     Now, for a file that cannot be read would fail every cell, hours later.
@@ -154,7 +156,7 @@ def _files(folds: Sequence[Fold]) -> Mapping[str, Hashes]:
         for part, cases in fold.parts.items():
             for case in cases:
                 if case.id not in of_case:
-                    of_case[case.id] = file_hashes((case,))[case.subject]
+                    of_case[case.id] = file_hashes((case,), channels=channels)[case.subject]
                 files[part].setdefault(case.subject, {}).update(of_case[case.id])
     return files
 

@@ -84,7 +84,8 @@ def draw_up(
     """
     where: Literal["cpu", "cuda"] = "cuda" if device_name(device) == "cuda" else "cpu"
     methods = contenders(suite)
-    materials = gather(data, suite)
+    channels = {name for each in methods for name in each.resolved["prep"]["channels"]}
+    materials = gather(data, suite, channels=channels)
     require_no_leak(materials)
     _require_calibration_subjects(suite, materials)
     _require_training_subjects(methods, materials)
