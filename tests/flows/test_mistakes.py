@@ -25,6 +25,12 @@ def maps(heads, model, tmp_path_factory) -> Path:
     return out
 
 
+def test_info_of_a_data_set_names_the_command_that_tells_of_it(wholesight, heads):
+    ended = wholesight("info", heads)
+    assert ended.code == 2
+    assert f"Run: wholesight check {heads}" in ended.err
+
+
 @pytest.mark.parametrize("subset", ["train", "calibration", "all"])
 def test_maps_are_judged_on_unseen_subjects_only(wholesight, heads, maps, tmp_path, subset):
     ended = wholesight("evaluate", maps, heads, "--subset", subset, "--out", tmp_path / "r")

@@ -48,6 +48,7 @@ def info(
     from wholesight.io.formats import is_image
 
     if path.is_dir() and not is_image(path):
+        _refuse_data(path)
         facts: dict[str, Any] = _model(path)
     elif json:
         _echo_json(path, volume, series)
@@ -60,6 +61,18 @@ def info(
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def _refuse_data(folder: Path) -> None:
+    """Say what tells of a data set, rather than that it is no model."""
+    from wholesight.cli.speech import command
+    from wholesight.datasets import LAYOUTS
+
+    if any(layout.fits(folder) for layout in LAYOUTS.values()):
+        raise UsageError(
+            f"{folder}: is a data set, and info tells of one model or one scan. Run: "
+            f"{command('check', folder)}"
+        )
 
 
 def _echo_json(path: Path, volume: int | None, series: str | None) -> None:
