@@ -83,8 +83,8 @@ def gather(
 ) -> list[Material]:
     """Open every data set and decide who does what in it.
 
-    channels : those that some method sees. Raises UsageError for a data set given twice, and InputError where a part has no case, a judged
-    case no mask, or a file cannot be read.
+    channels : those that some method sees. Raises UsageError for a data set given twice, and
+    InputError where a part has no case, a judged case no mask, or a file cannot be read.
     """
     _require_once(paths)
     names = _names(paths)
