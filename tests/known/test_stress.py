@@ -238,7 +238,7 @@ class TestCohort:
             ({"contrasts": [-0.7]}, "from -0.6"),
             ({"contrasts": [float("nan")]}, "cannot be made"),
             ({"contrasts": [0.5, 0.501]}, "alike to 1 percent"),
-            ({"volumes_ml": [0.5]}, "5 voxels"),
+            ({"volumes_ml": [0.5]}, "4 voxels"),
             ({"volumes_ml": [61]}, "to 60 ml"),
             ({"volumes_ml": [float("nan")]}, "cannot be made"),
             ({"volumes_ml": [2, 2.0]}, "alike to 1 mm3"),

@@ -3,7 +3,9 @@
 import pytest
 
 from wholesight.benchmark.plan.contenders import contenders
+from wholesight.benchmark.plan.own_data import own_data
 from wholesight.benchmark.plan.suite import load_suite
+from wholesight.datasets.phantom import stress
 from wholesight.errors import UsageError
 from wholesight.recipe import catalogue
 from wholesight.recipe_file import shipped
@@ -155,6 +157,18 @@ def test_a_made_up_cohort_has_heads_enough_to_tell_methods_apart():
         if suite.data:
             comparisons = len(suite.methods) - 1
             assert comparisons * 2 / 2**suite.data.repeats < 0.05, name
+
+
+def test_a_suite_asks_for_what_can_be_made(tmp_path, monkeypatch):
+    """Of the heads nothing is drawn: what is legal does not depend on them."""
+    monkeypatch.setattr(stress, "write_head", lambda *_: {})
+    monkeypatch.setattr(stress, "phantom_head", lambda *_, **__: None)
+    monkeypatch.setattr(stress, "stress_head", lambda *_: None)
+    monkeypatch.setattr(stress, "_write_repeat", lambda *_: {})
+    made = [suite for suite in map(load_suite, shipped("suite")) if suite.data]
+    assert made
+    for suite in made:
+        own_data(suite.name, suite.data, tmp_path)
 
 
 def test_the_suites_that_are_promised_are_there():

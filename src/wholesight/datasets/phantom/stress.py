@@ -22,8 +22,8 @@ from wholesight.datasets.phantom.stress_head import StressHead, stress_head
 from wholesight.errors import UsageError
 from wholesight.io.files import write_text
 
-# Half a voxel is then at most a tenth of the volume.
-_FEWEST_VOXELS = 5
+# Half a voxel is then at most an eighth of the volume.
+_FEWEST_VOXELS = 4
 # As large as those of `write_phantom`; a larger one would grow into the other hemisphere.
 _LARGEST_ML = 60.0
 # A weaker change would drown in the whole numbers of the file in some voxel of the lesion; a
@@ -50,7 +50,7 @@ def write_stress(
     contrast, alike outside the lesion voxel by voxel. All contrasts of a volume have one mask;
     a larger volume holds the smaller ones. Nothing else varies: no rim, no mass effect.
 
-    volumes_ml : nominal, from 5 voxels to 60 ml; the mask has it to half a voxel (at most 10 %).
+    volumes_ml : nominal, from 4 voxels to 60 ml; the mask has it to half a voxel (at most 13 %).
     contrasts : signal relative to the healthy one, less 1, on average over the lesion: +0.5 is
     half as bright again. From -0.6 to 2, and 0.05 at least either way.
 
