@@ -105,8 +105,11 @@ def test_a_modality_on_another_grid_is_refused(two):
 def test_the_whole_way_with_two_modalities(wholesight, two, tiny, tmp_path):
     model, out = tmp_path / "model", tmp_path / "out"
     of = ("--modality", "flair")
-    ended = wholesight("fit", two, *tiny, "--set", "channels=[flair,t2]", *of, "--out", model)
+    ended = wholesight("fit", two, *tiny, *of, "--modality", "t2", "--out", model)
     assert ended.code == 0, ended.err
+    assert "--modality flair" in ended.out
+    record = json.loads((model / "record.json").read_text())
+    assert any(name.endswith("/image_t2") for name in str(record["data"]).split("'"))
     words = ("calibrate", model, two, *of, "--rule", "percentile", "--no-cost")
     assert wholesight(*words).code == 0
     ended = wholesight("segment", model, two, *of, "--subset", "test", "--out", out)

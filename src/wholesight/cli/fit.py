@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Data, Device, DeviceName, Modality, Seed
+from wholesight.cli.options import Data, Device, DeviceName, Seed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from wholesight.datasets import DataSet
@@ -35,7 +37,14 @@ def fit(
             help="Change the recipe: training.epochs=20. May be repeated.",
         ),
     ] = None,
-    modality: Modality = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which image of each case, where a case has several: flair, t1, ...; in BIDS a "
+            "suffix, entities before it: acq-tse_FLAIR. Repeated, each is a channel of its own, "
+            "and the body is found in the first."
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = DeviceName.auto,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
@@ -48,7 +57,8 @@ def fit(
     from wholesight.datasets.scans import Scans, file_hashes
 
     # What is wrong with the data is said before torch is loaded, which takes seconds.
-    found = open_dataset(data, modality=modality)
+    image = modality[0] if modality else None
+    found = open_dataset(data, modality=image)
     cases = found.subset("train")
     from wholesight.detector import device_name
     from wholesight.recipe import Recipe
@@ -56,7 +66,8 @@ def fit(
     from wholesight.training.record import training_data
 
     screen = console()
-    chosen = Recipe.load(recipe, overrides or (), seed=seed)
+    several = [_channels(found.layout, modality)] if modality and modality[1:] else []
+    chosen = Recipe.load(recipe, [*several, *(overrides or ())], seed=seed)
     screen.print(Text.assemble((chosen.name, "bold"), f": {chosen.summary}"))
     if chosen.cost in ("hours", "days") and device_name(device.value) == "cpu":
         screen.print(
@@ -78,8 +89,23 @@ def fit(
     seconds = detector.record["seconds"]
     terms = _softened(found, screen)
     screen.print(f"Model {detector.digest} in {out}, {seconds:.0f} s. Next:", soft_wrap=True)
-    image = ["--modality", modality] if modality else []
-    screen.print("  " + command("calibrate", out, data, *terms, *image), soft_wrap=True)
+    shown = ["--modality", image] if image else []
+    screen.print("  " + command("calibrate", out, data, *terms, *shown), soft_wrap=True)
+
+
+def _channels(layout: str, modalities: Sequence[str]) -> str:
+    """Return the override that makes channels of modalities, called as the layout calls them."""
+    names = [_suffix(name) if layout == "bids" else name for name in modalities]
+    return f"channels=[{', '.join(names)}]"
+
+
+def _suffix(modality: str) -> str:
+    """Return what BIDS calls an image, of whatever entities.
+
+    >>> _suffix("acq-tse_run-1_FLAIR")
+    'FLAIR'
+    """
+    return "_".join(part for part in modality.split("_") if "-" not in part)
 
 
 def _softened(data: DataSet, screen: Console) -> list[str]:
