@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wholesight.calibration.normals import Normals
-from wholesight.calibration.typical import TOO_FAR, Typical, likeness
+from wholesight.calibration.typical import TOO_FAR, Typical, likeness, limit_of
 from wholesight.prep.appearance import FEATURES, appearance
 from wholesight.prep.body import Nonzero
 from wholesight.prep.chain import Prep
@@ -48,7 +48,6 @@ def figure(name, volume):
 
 def test_figures_are_what_they_are_called():
     volume = head()
-    assert np.exp(figure("size of the voxels", volume)) == pytest.approx(3)
     assert np.exp(figure("distance between slices", volume)) == pytest.approx(10)
     body = volume.voxels > 0
     assert np.exp(figure("volume of the body", volume)) == pytest.approx(body.sum() * 90, rel=0.01)
@@ -59,6 +58,25 @@ def test_figures_are_what_they_are_called():
     assert figure("share of its box", volume) == pytest.approx(np.pi / 6, abs=0.1)
     assert figure("50%", volume) == pytest.approx(1 / 3, abs=0.03)
     assert figure("thin structures", volume) < -0.2 < 0.2 < figure("thin", head(invert=True))
+
+
+def test_finer_pixels_of_the_same_head_look_alike():
+    volume = head()
+    fine = volume.voxels.repeat(2, axis=0).repeat(2, axis=1)
+    finer = Volume(fine, np.diag([1.5, 1.5, 10.0, 1.0]))
+    finest = np.array([feature.finest for feature in FEATURES])
+    assert (np.abs(looks(finer) - looks(volume)) < finest).all()
+
+
+def test_a_small_lesion_is_no_other_kind_of_scan():
+    volume = head()
+    body = np.argwhere(volume.voxels > 0)
+    near = np.linalg.norm((body - body.mean(axis=0)) * SPACING_MM, axis=1)
+    lesion = tuple(body[np.argsort(near)[: len(body) // 25]].T)
+    bright = volume.voxels.copy()
+    bright[lesion] = 300
+    finest = np.array([feature.finest for feature in FEATURES])
+    assert (np.abs(looks(volume.like(bright)) - looks(volume)) < 2 * finest).all()
 
 
 def test_figures_are_of_the_axes_of_the_body_and_not_of_the_file():
@@ -139,6 +157,13 @@ def test_the_verdict_and_the_p_value(typical):
     assert likeness(typical, spread, None).verdict == "unknown"
     assert likeness(typical, spread, None).distance is not None
     assert likeness(None, spread, normal).verdict == "unknown"
+
+
+def test_one_calibration_subject_of_another_kind_does_not_let_everybody_pass():
+    normal = np.array([1.0, 1.1, 0.9, 1.2, 0.8, 1.0, 1.3, 1.1, 1.6])
+    assert limit_of(np.append(normal, 30.0)) == pytest.approx(TOO_FAR * 1.6)
+    # Of few it cannot be told which one is odd.
+    assert limit_of(np.array([1.0, 1.0, 30.0])) == pytest.approx(TOO_FAR * 30)
 
 
 def test_it_comes_back_from_a_file(typical):

@@ -17,8 +17,9 @@ from wholesight.calibration.conformal import p_values
 # Nine in ten of a normal distribution lie within so many deviations of its middle.
 _WITHIN: Final = 0.9
 _DEVIATIONS: Final = 1.6449
-# A scan this many times as far as the farthest normal one is none of their kind. That it is merely
-# the farthest happens to one in n + 1 normal scans, however few there are.
+# A scan this many times as far as nine tenths of the normal ones is none of their kind. That it is
+# merely the farthest happens to one in n + 1 normal scans, however few there are; and that one of
+# those is none of the kind itself must not let all others pass.
 TOO_FAR: Final = 1.5
 # And at least so far, however alike a handful of calibration subjects are: 1 is usual.
 LEAST_FAR: Final = 2.0
@@ -101,6 +102,15 @@ class Likeness(NamedTuple):
     deviation: float | None = None
 
 
+def limit_of(normal: Float[np.ndarray, " n"]) -> float:
+    """Return the distance beyond which a scan is too far. normal : see `likeness`.
+
+    Of up to five subjects the largest is held to be usual; of more, one may be of another kind.
+    """
+    usual = float(np.quantile(normal, _WITHIN, method="nearest"))
+    return max(LEAST_FAR, TOO_FAR * usual)
+
+
 def likeness(
     typical: Typical | None,
     figures: Float[np.ndarray, " f"],
@@ -110,7 +120,7 @@ def likeness(
 
     normal : their distances, each subject's largest; None where there are none. The p-value is
     that of Bates et al. 2023 (see `conformal.p_values`), and says how rare the distance is; the
-    verdict asks for more than the largest, so that it does not fail one normal scan in n + 1.
+    verdict asks for more (`limit_of`), so that it does not fail one normal scan in n + 1.
     """
     if typical is None:
         return Likeness("unknown")
@@ -122,6 +132,5 @@ def likeness(
     verdict, p_value = "unknown", None
     if normal is not None and normal.size:
         p_value = float(p_values(normal, np.array([distance]))[0])
-        limit = max(LEAST_FAR, TOO_FAR * float(normal.max()))
-        verdict = "fail" if distance > limit else "pass"
+        verdict = "fail" if distance > limit_of(normal) else "pass"
     return Likeness(verdict, distance, p_value, typical.names[worst], float(off[worst]))

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Device, DeviceName, JudgedSubset, Modality, require_judging
+from wholesight.cli.options import (
+    Device,
+    DeviceName,
+    JudgedSubset,
+    Modality,
+    require_judging,
+    the_modality,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +58,9 @@ def benchmark(
     from wholesight.benchmark.plan.suite import load_suite
     from wholesight.cli.speech import console
 
-    chosen = _as_asked(load_suite(suite), subset=subset, seeds=seeds, modality=modality)
+    chosen = _as_asked(
+        load_suite(suite), subset=subset, seeds=seeds, modality=the_modality(modality)
+    )
     require_room(out, resume=resume, again=["  " + _again()])
     screen = console()
     paths = _data(chosen, data or [], out, screen)

@@ -24,6 +24,7 @@ from wholesight.cli.options import (
     RuleName,
     Share,
     terms_of,
+    the_modality,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def calibrate(
         level=level,
         min_lesion=min_lesion,
     )
-    cases = _cases(open_dataset(data, modality=modality), allow_training_subjects)
+    cases = _cases(open_dataset(data, modality=the_modality(modality)), allow_training_subjects)
     from wholesight.detector import Detector, device_name
     from wholesight.detector.report import report_of, thresholds_before
 

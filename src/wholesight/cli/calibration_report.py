@@ -72,6 +72,8 @@ def _facts(group: Group, terms: Terms) -> Iterator[tuple[str, str]]:
     yield "realised", _realised(group.realised, terms)
     if group.odd:
         yield "sticking out", _sticking_out(group.odd)
+    if group.unlike:
+        yield "unlike the training", _unlike(group.unlike)
 
 
 def _set_on(threshold: Threshold) -> str:
@@ -98,6 +100,14 @@ def _realised(realised: Realised, terms: Terms) -> str:
     if terms.rule in _ABOUT_THE_BODY:
         return f"{share}, and something flagged in {counted} of {n} subjects{each}"
     return f"flagged in {counted} of {n} subjects as the rule counts, and {share}{each}"
+
+
+def _unlike(subjects: Sequence[str]) -> str:
+    return (
+        f"{_some(subjects)}: other intensities, shape or sampling than the scans of the training "
+        "(segment calls that qc: fail). Are they prepared in the same way? Whoever is segmented "
+        "should be like them, or they should not be here."
+    )
 
 
 def _sticking_out(odd: list[Odd]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Modality
+from wholesight.cli.options import Modality, the_modality
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def check(
 
     from wholesight.io.files import write_json
 
-    report = _run(data, modality)
+    report = _run(data, the_modality(modality))
     if json == "-":
         typer.echo(_as_text(report))
     else:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wholesight.cli.options import Alpha, Data, JudgedSubset, Modality, Out, require_judging
+from wholesight.cli.options import (
+    Alpha,
+    Data,
+    JudgedSubset,
+    Modality,
+    Out,
+    require_judging,
+    the_modality,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,6 +84,7 @@ def evaluate(
     threshold, unless PREDICTIONS or the suite says which one.
     """
     require_judging(subset)
+    image = the_modality(modality)
     from wholesight.cli.speech import console
     from wholesight.datasets import open_dataset
     from wholesight.io.files import require_new
@@ -83,7 +92,7 @@ def evaluate(
     _require_folder(predictions)
     require_new(out)
     terms = _terms(suite, subset)
-    found = open_dataset(data, modality=modality or (terms.modality if terms else None))
+    found = open_dataset(data, modality=image or (terms.modality if terms else None))
     from wholesight.benchmark.judge.predictions import Judged, floor, floor_recipe
     from wholesight.benchmark.plan.folds import parts_of
     from wholesight.benchmark.report.write import write_report
@@ -143,11 +152,13 @@ def _asked(suite: Suite | None, facts: dict[str, Any], alpha: float) -> Asked:
 
 def _unlike(cases: Sequence[Case], predictions: Path) -> list[str]:
     """Return the ids of cases whose scan `segment` found unlike those of the training."""
-    from wholesight.cohort.ledger import unlike
+    from wholesight.cohort.ledger import verdicts
     from wholesight.io.formats import stem
 
-    marked = unlike(predictions)
-    return [case.id for case in cases if {case.id, stem(case.image)} & marked]
+    told = verdicts(predictions)
+    # As maps are found: by the case's id, or else by its image's name.
+    names = {case.id: case.id if case.id in told else stem(case.image) for case in cases}
+    return [case.id for case in cases if told.get(names[case.id]) == "fail"]
 
 
 def _of_the_run(name: str, facts: dict[str, Any], unlike: Sequence[str]) -> list[str]:

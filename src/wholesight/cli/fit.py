@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Data, Device, DeviceName, Seed
+from wholesight.cli.options import Data, Device, DeviceName, Modalities, Seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +37,7 @@ def fit(
             help="Change the recipe: training.epochs=20. May be repeated.",
         ),
     ] = None,
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Which image of each case, where a case has several: flair, t1, ...; in BIDS a "
-            "suffix, entities before it: acq-tse_FLAIR. Repeated, each is a channel of its own, "
-            "and the body is found in the first."
-        ),
-    ] = None,
+    modality: Modalities = None,
     seed: Seed = 0,
     device: Device = DeviceName.auto,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
@@ -66,7 +59,7 @@ def fit(
     from wholesight.training.record import training_data
 
     screen = console()
-    several = [_channels(found.layout, modality)] if modality and modality[1:] else []
+    several = [_channels(found, modality, overrides or ())] if modality and modality[1:] else []
     chosen = Recipe.load(recipe, [*several, *(overrides or ())], seed=seed)
     screen.print(Text.assemble((chosen.name, "bold"), f": {chosen.summary}"))
     if chosen.cost in ("hours", "days") and device_name(device.value) == "cpu":
@@ -93,19 +86,29 @@ def fit(
     screen.print("  " + command("calibrate", out, data, *terms, *shown), soft_wrap=True)
 
 
-def _channels(layout: str, modalities: Sequence[str]) -> str:
-    """Return the override that makes channels of modalities, called as the layout calls them."""
-    names = [_suffix(name) if layout == "bids" else name for name in modalities]
-    return f"channels=[{', '.join(names)}]"
+def _channels(found: DataSet, modalities: Sequence[str], overrides: Sequence[str]) -> str:
+    """Return the override that makes channels of modalities, called as the data set calls them.
 
-
-def _suffix(modality: str) -> str:
-    """Return what BIDS calls an image, of whatever entities.
-
-    >>> _suffix("acq-tse_run-1_FLAIR")
-    'FLAIR'
+    Raises UsageError where it calls none so, or the channels are named by --set, too.
     """
-    return "_".join(part for part in modality.split("_") if "-" not in part)
+    from wholesight.errors import UsageError, nearest
+
+    if any(change.startswith("channels=") for change in overrides):
+        raise UsageError(
+            "--modality given several times, and --set channels: both name the channels. Leave "
+            "one of them out."
+        )
+    there = {name for case in found.cases for name, _ in case.modalities}
+    by_name = {name.casefold(): name for name in there}
+    # What BIDS calls an image is its suffix; the entities of the first say which images are meant,
+    # and the others of a case have the same.
+    asked = [modalities[0].rpartition("_")[2] if found.layout == "bids" else modalities[0]]
+    asked += modalities[1:]
+    for name in asked:
+        if name.casefold() not in by_name:
+            raise UsageError(f"--modality {name}: no case has a channel of this name. "
+                             f"{nearest(name, there)}")  # fmt: skip
+    return f"channels=[{', '.join(by_name[name.casefold()] for name in asked)}]"
 
 
 def _softened(data: DataSet, screen: Console) -> list[str]:

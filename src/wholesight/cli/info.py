@@ -48,7 +48,7 @@ def info(
     from wholesight.io.formats import is_image
 
     if path.is_dir() and not is_image(path):
-        _refuse_data(path)
+        _require_model(path)
         facts: dict[str, Any] = _model(path)
     elif json:
         _echo_json(path, volume, series)
@@ -63,16 +63,18 @@ def info(
         typer.echo(f"{name:<{width}}  {value}")
 
 
-def _refuse_data(folder: Path) -> None:
-    """Say what tells of a data set, rather than that it is no model."""
+def _require_model(folder: Path) -> None:
+    """Say what tells of other folders, rather than that this is no model."""
     from wholesight.cli.speech import command
-    from wholesight.datasets import LAYOUTS
+    from wholesight.detector.folder import RECORD
 
-    if any(layout.fits(folder) for layout in LAYOUTS.values()):
-        raise UsageError(
-            f"{folder}: is a data set, and info tells of one model or one scan. Run: "
-            f"{command('check', folder)}"
-        )
+    if any((folder / name).exists() for name in (RECORD, "training")):
+        return
+    raise UsageError(
+        f"{folder}: is no model, and info tells of one model or one scan. Of a data set: "
+        f"{command('check', folder)}. Of a scan: name its file, or the folder that holds the files "
+        "of one DICOM series."
+    )
 
 
 def _echo_json(path: Path, volume: int | None, series: str | None) -> None:

@@ -26,7 +26,7 @@ from wholesight.cli.info import info
 from wholesight.cli.phantom import phantom
 from wholesight.cli.segment import segment
 from wholesight.cli.threshold import threshold
-from wholesight.errors import Interrupted, OutputError, WholesightError
+from wholesight.errors import InputError, Interrupted, OutputError, WholesightError
 
 # What a disk or its owner can refuse; any other OSError is a fault of ours.
 _REFUSED: Final = {
@@ -100,7 +100,8 @@ def run() -> None:
         _say(str(stop))
         sys.exit(stop.exit_code)
     except WholesightError as fault:
-        _say(f"error: {fault}")
+        code = f" [{fault.code}]" if isinstance(fault, InputError) else ""
+        _say(f"error: {fault}{code}")
         sys.exit(fault.exit_code)
     except OSError as fault:
         sys.exit(_refused(fault) if fault.errno in _REFUSED else _internal(fault))

@@ -23,11 +23,20 @@ class DeviceName(StrEnum):
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder or cases.tsv.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder made by fit.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]
+_WHICH_IMAGE = (
+    "Which image of each case, where a case has several: flair, t1, ...; in BIDS a suffix, "
+    "entities before it: acq-tse_FLAIR."
+)
+# A list, though one is all that is taken (`the_modality`): of a scalar the last would win silently.
 Modality = Annotated[
-    str | None,
+    list[str] | None, typer.Option("--modality", metavar="TEXT", help=_WHICH_IMAGE)
+]
+Modalities = Annotated[
+    list[str] | None,
     typer.Option(
-        help="Which image of each case, where a case has several: flair, t1, ...; in BIDS a "
-        "suffix, entities before it: acq-tse_FLAIR."
+        "--modality",
+        help=f"{_WHICH_IMAGE} Repeated, each is a channel of its own, and the body is found in the "
+        "first.",
     ),
 ]
 Device = Annotated[
@@ -178,6 +187,18 @@ Fdr = Annotated[
         metavar="SHARE", help="Of the scans called abnormal, the share that may be normal."
     ),
 ]
+
+
+def the_modality(named: list[str] | None) -> str | None:
+    """Return the one modality that was named, if one was. Raises UsageError for several."""
+    from wholesight.errors import UsageError
+
+    if named and named[1:]:
+        raise UsageError(
+            f"--modality {' --modality '.join(named)}: name one, that in which the body is found. "
+            "A model knows its other channels itself; fit alone is told them."
+        )
+    return named[0] if named else None
 
 
 def require_fdr(fdr: float) -> None:

@@ -17,6 +17,7 @@ from wholesight.cli.options import (
     Series,
     Subset,
     require_fdr,
+    the_modality,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def segment(
         inputs,
         subset=subset,
         participants=participant_label or (),
-        modality=modality,
+        modality=the_modality(modality),
         site=site,
         volume=volume,
         series=series,
@@ -99,7 +100,7 @@ def segment(
 
     def tell(case: str, what: str) -> None:
         line = f"{next(told):>{len(str(len(jobs)))}}/{len(jobs)}  {case:<{width}}  {what}"
-        say(line, soft_wrap=True, style="red" if what.startswith(("failed", "qc fail")) else "")
+        say(line, soft_wrap=True, style=style_of(what))
 
     ended, decision = segment_cohort(
         detector, jobs, out, resume=resume, fdr=fdr, tell=tell, force=force
@@ -122,6 +123,11 @@ def _require_known(site: str | None, detector: Detector) -> None:
             "calibrate the model with --by site."
         )
     detector.at_site(site)
+
+
+def style_of(what: str) -> str:
+    """Return how to print what became of a scan: in red what nobody should overlook."""
+    return "red" if what.startswith(("failed", "qc fail")) else ""
 
 
 def concluded(decision: Decision) -> list[str]:

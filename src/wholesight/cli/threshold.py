@@ -51,7 +51,7 @@ def threshold(
     promised holds for terms that were not chosen by what the masks show.
     """
     from wholesight.cli.calibration_report import show_threshold
-    from wholesight.cli.segment import concluded
+    from wholesight.cli.segment import concluded, style_of
     from wholesight.cli.speech import console
 
     require_fdr(fdr)
@@ -83,7 +83,7 @@ def threshold(
     width = max(map(len, source.cases))
 
     def tell(case: str, what: str) -> None:
-        screen.print(f"{case:<{width}}  {what}", soft_wrap=True)
+        screen.print(f"{case:<{width}}  {what}", soft_wrap=True, style=style_of(what))
 
     try:
         ended, decision = rethreshold(source, groups, out, fdr=fdr, tell=tell)

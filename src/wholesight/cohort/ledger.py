@@ -80,9 +80,9 @@ def listed(out: Path) -> list[str]:
     return [row["case"] for row in _rows(out / RESULTS) if row.get("case")]
 
 
-def unlike(out: Path) -> set[str]:
-    """Return the cases that the table of results in a folder marks qc: fail."""
-    return {row["case"] for row in _rows(out / RESULTS) if row.get("qc") == "fail"}
+def verdicts(out: Path) -> dict[str, str]:
+    """Return {case: qc} of the table of results in a folder; empty where there is none."""
+    return {row["case"]: row.get("qc") or "" for row in _rows(out / RESULTS) if row.get("case")}
 
 
 def failed(out: Path) -> list[Failure]:

@@ -37,7 +37,7 @@ def notes(detector: Detector, case: Case, scan: Scan, found: Segmentation) -> li
         ),
         _unlike(found.likeness),
         _no_p(detector, found),
-        _spacing(detector.record, found),
+        _spacing(detector, found),
         _body(detector.record, found),
     )
     return [note for part in parts for note in part]
@@ -140,14 +140,14 @@ def _by(deviation: float | None) -> str:
     return f"{abs(off):.1f} spreads {'below' if off < 0 else 'above'} the usual"
 
 
-def _spacing(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str]]:
-    if times_off(record, found.map) > NOTED:
-        said = sizes(record, found.map)
+def _spacing(detector: Detector, found: Segmentation) -> Iterator[dict[str, str]]:
+    if times_off(detector.record, found.map, resized=detector.resizes) > NOTED:
+        said = sizes(detector.record, found.map)
         yield _note(
             "N_SPACING",
-            f"{said[0].upper()}{said[1:]}: structures look otherwise to the network, and the "
-            "threshold was not set for this. Resample the scan, or train and calibrate on scans "
-            "like it.",
+            f"{said[0].upper()}{said[1:]}: a slice shows more or less of a structure than the "
+            "network knows, and the threshold was not set for this. Resample the scan, or train "
+            "and calibrate on scans like it.",
         )
 
 

@@ -63,7 +63,8 @@ class Log:
         """Say what became of a scan; a note's text where its code comes up for the first time."""
         record = self.records.get(case)
         if record is None:
-            return f"failed: {self.failures[-1].message}"
+            last = self.failures[-1]
+            return f"failed: {last.message} [{last.code}]"
         codes = " ".join(note["code"] for note in record["notes"])
         places = "1 place" if record["clusters"] == 1 else f"{record['clusters']} places"
         rare = "" if record["p_value"] is None else f"  p {record['p_value']:.2g}"

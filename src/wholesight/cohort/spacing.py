@@ -1,7 +1,9 @@
 """How large a scan's voxels are beside those of the training: noted, and refused where too far.
 
-A network knows structures by how many pixels they are wide. Of voxels a little larger it still
-makes a map that somebody may look at; of slices cut six times as thick what it makes is no map.
+What lies between two slices is in neither of them, and a network sees what they hold: of slices a
+little thicker it still makes a map that somebody may look at, of slices six times as thick what it
+makes is no map. In a slice it matters less, as slices are brought to one size: finer pixels are
+averaged, and only coarser ones lack what the network knows.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ NOTED: Final = 1.5
 REFUSED: Final = 3.0
 
 
-def require_spacing(record: Mapping[str, Any], image: Volume) -> None:
-    """Refuse a scan whose voxels are none that the model knows. record : that of the training.
+def require_spacing(record: Mapping[str, Any], image: Volume, *, resized: bool) -> None:
+    """Refuse a scan whose voxels are none that the model knows.
 
-    Raises InputError E_VOXEL_SIZE.
+    record, resized : see `times_off`. Raises InputError E_VOXEL_SIZE.
     """
-    if times_off(record, image) > REFUSED:
+    if times_off(record, image, resized=resized) > REFUSED:
         raise InputError(
             f"{image.name}: {sizes(record, image)}: more than {REFUSED:g} times apart. Resample "
             "the scan, train and calibrate on scans like it, or take it all the same with --force.",
@@ -33,16 +35,18 @@ def require_spacing(record: Mapping[str, Any], image: Volume) -> None:
         )
 
 
-def times_off(record: Mapping[str, Any], image: Volume) -> float:
+def times_off(record: Mapping[str, Any], image: Volume, *, resized: bool) -> float:
     """Return how many times an axis is off the range of the training at most, at least 1.
 
-    1 too where the record does not say what the training's were.
+    record : of the training; 1 too where it does not say what voxels it had. resized : whether
+    slices are brought to one size, so that finer pixels in them do not count.
     """
     known = record.get("spacing_mm")
     if not known:
         return 1.0
     here, low, high = _spacing(image), np.array(known["low"]), np.array(known["high"])
-    return float(np.max([low / here, here / high, np.ones(len(here))]))
+    finer, coarser = low / here, here / high
+    return float(max(1.0, *coarser, *(finer[2:] if resized else finer)))
 
 
 def sizes(record: Mapping[str, Any], image: Volume) -> str:

@@ -35,7 +35,7 @@ def segment_case(detector: Detector, job: Job, out: Path, *, force: bool = False
     scan = job.case.read()
     read_s = time.monotonic() - clock
     if not force:
-        require_spacing(detector.record, scan.image)
+        require_spacing(detector.record, scan.image, resized=detector.resizes)
     found = detector.segment(scan.image, scan.inside, scan.channels)
     network_s = time.monotonic() - clock - read_s
     outputs = job.outputs(unit=detector.has_unit_maps)

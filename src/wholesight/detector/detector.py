@@ -117,6 +117,11 @@ class Detector:
         return Typical.from_json(told) if known else None
 
     @property
+    def resizes(self) -> bool:
+        """Whether slices are brought to one size, whatever the size of a scan's pixels."""
+        return self.recipe.prep.slices.size is not None
+
+    @property
     def is_comparable(self) -> bool:
         """Whether map values mean the same in two scans: no promise and no score without."""
         return not self.recipe.method.scaled_per_slice

@@ -15,6 +15,7 @@ from wholesight.calibration.odd import Odd, sticking_out
 from wholesight.calibration.realised import Realised, leave_one_out
 from wholesight.calibration.spread import beta_spread, mean_spread
 from wholesight.calibration.tolerance import tolerance_rank
+from wholesight.calibration.typical import limit_of
 from wholesight.detector.cost import Cost, silent
 from wholesight.detector.detector import Detector
 from wholesight.detector.folder import THRESHOLD
@@ -25,13 +26,15 @@ class Group(NamedTuple):
 
     spread : (low, high), the 5 and 95 % quantile over calibration sets of the true rate that the
     rule is about; None where none follows. realised : on each subject, with the others' threshold.
-    odd : subjects that stick out. costs : what is found of made-up lesions, or None.
+    odd : subjects that stick out. unlike : those whose scans are unlike the training's. costs :
+    what is found of made-up lesions, or None.
     """
 
     threshold: Threshold
     spread: tuple[float, float] | None
     realised: Realised
     odd: list[Odd]
+    unlike: list[str]
     costs: Sequence[Cost] | None
 
     @property
@@ -141,8 +144,18 @@ def _group(detector: Detector, terms: Terms, costs: Sequence[Cost] | None) -> Gr
         spread=expected_spread(normals, terms, threshold, realised),
         realised=realised,
         odd=sticking_out(normals),
+        unlike=_unlike(normals),
         costs=costs,
     )
+
+
+def _unlike(normals: Normals) -> list[str]:
+    """Return the subjects that `segment` would mark qc: fail."""
+    distances = normals.distances
+    if distances is None:
+        return []
+    far = distances > limit_of(distances)
+    return [subject for subject, is_far in zip(normals.subjects, far, strict=True) if is_far]
 
 
 def _plain(group: Group) -> dict[str, Any]:
@@ -151,6 +164,7 @@ def _plain(group: Group) -> dict[str, Any]:
         "spread": group.spread,
         "realised": group.realised.to_json(),
         "sticking_out": [odd._asdict() for odd in group.odd],
+        "unlike_training": group.unlike,
         "cost": None if group.costs is None else [cost._asdict() for cost in group.costs],
         "silent": group.is_silent,
     }

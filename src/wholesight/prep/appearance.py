@@ -39,7 +39,6 @@ FEATURES: Final = (
     ),
     Feature("intensity", "whether thin structures are dark or bright", 0.05),
     Feature("intensity", "the brightness of the body's rim", 0.05),
-    Feature("sampling", "the size of the voxels in a slice", 0.1),
     Feature("sampling", "the distance between slices", 0.1),
     Feature("shape", "the volume of the body", 0.1),
     Feature("shape", "the width of the body", 0.05),
@@ -50,7 +49,8 @@ FEATURES: Final = (
 # Thin structures are so wide or less, in pixels of a slice, and a rim is.
 _THIN_PX: Final = 1.5
 _RIM_PX: Final = 2
-_EXTREME: Final = 0.02
+# Of the pixels at either end: a lesion may fill as many, and they do not tell it from the rest.
+_EXTREME: Final = 0.05
 _NEIGHBOURS: Final = np.ones((1, 3, 3), bool)
 
 
@@ -100,7 +100,8 @@ def _sizes(prepared: Prepared, image: Volume) -> Float[np.ndarray, " s"]:
     taken = [np.flatnonzero(prepared.body.any(axis=_others(axis))) for axis in order]
     size_mm = np.array([axis[-1] - axis[0] + 1 for axis in taken]) * spacing_mm
     body_mm3 = prepared.body.sum() * image.voxel_mm3
-    lengths = (np.sqrt(spacing_mm[0] * spacing_mm[1]), spacing_mm[2], body_mm3, *size_mm)
+    # Not the size of pixels in a slice: slices are cut to one size before a method sees them.
+    lengths = (spacing_mm[2], body_mm3, *size_mm)
     return np.array([*np.log(lengths), body_mm3 / size_mm.prod()])
 
 

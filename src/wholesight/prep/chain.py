@@ -117,7 +117,8 @@ class Prep:
             shown = self._channels(scan, turned)
             stacks = [grid.stack(self.intensity(voxels, turned.body)) for voxels in shown]
             pixels = stacks[0] if len(stacks) == 1 else np.concatenate(stacks, axis=1)
-        inside = grid.stack(turned.body) >= 0.5
+            inside = grid.stack(turned.body) >= 0.5
+            _require_some(inside)
         body = restore(turned.body, turned.turn)
         return Prepared(
             pixels=pixels * inside,
@@ -152,6 +153,16 @@ class Prep:
             _require_no_hole(volume, turned.body)
             shown.append(canonical(volume.voxels, scan.image.affine).voxels)
         return shown
+
+
+def _require_some(inside: np.ndarray) -> None:
+    """Refuse a body that is lost when it is cut to slices."""
+    if not inside.any():
+        raise InputError(
+            "next to nothing is left of its body on the slices that the model sees: the voxels or "
+            "the body are too small for it. Is the unit of the voxel size right?",
+            code="E_NO_BODY",
+        )
 
 
 def body_of(scan: Scan, rule: Body) -> np.ndarray:
