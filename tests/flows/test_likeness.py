@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
+from wholesight.detector import Detector
 from wholesight.io import reading
+from wholesight.volume import Volume
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +118,44 @@ def test_evaluate_marks_it_in_red_beside_the_figures(heads, model, wholesight, t
     (marked,) = (row for row in rows if '<small class="worse">qc: fail</small>' in row)
     assert first in marked
     assert second not in marked
+
+
+def test_a_model_that_describes_other_figures_says_that_it_does_not_know(model, head, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    voxels, affine = head
+    record = json.loads((copy / "record.json").read_text())
+    kinds = record["typical"]["kinds"]
+    for told, verdict in ((kinds, "pass"), (["other", *kinds[1:]], "unknown")):
+        record["typical"]["kinds"] = told
+        (copy / "record.json").write_text(json.dumps(record))
+        found = Detector.load(copy).segment(Volume(voxels, affine, "x.nii.gz"))
+        assert found.likeness.verdict == verdict
+
+
+def test_calibrate_names_a_subject_that_is_unlike_the_training(heads, model, wholesight, tmp_path):
+    data, copy = tmp_path / "data", tmp_path / "model"
+    shutil.copytree(model, copy)
+    shutil.copytree(heads, data)
+    split = json.loads((data / "split.json").read_text())
+    # Of up to five none can be told to be the odd one: the largest distance is held to be usual.
+    sources = [*split["calibration"], *split["calibration"], *split["calibration"]]
+    names = [f"again-{number}" for number in range(len(sources))]
+    for number, (name, source) in enumerate(zip(names, sources, strict=True)):
+        folder = data / name
+        folder.mkdir()
+        image = reading.read_image(data / source / f"{source}_flair.nii.gz")
+        voxels = (
+            with_skull(image.voxels) if not number else image.voxels + (image.voxels > 0) * number
+        )
+        nib.save(
+            nib.Nifti1Image(voxels.astype(np.float32), image.affine),
+            folder / f"{name}_flair.nii.gz",
+        )
+    split["calibration"] = names
+    (data / "split.json").write_text(json.dumps(split))
+    ended = wholesight("calibrate", copy, data, "--rule", "percentile", "--no-cost")
+    assert ended.code == 0, ended.err
+    assert f"unlike the training: {names[0]}: other" in ended.out, ended.out
+    told = json.loads((copy / "calibration.json").read_text())["groups"]["all"]
+    assert told["unlike_training"] == names[:1]

@@ -13,7 +13,7 @@ from wholesight.prep.body import Nonzero
 from wholesight.prep.chain import Prep
 from wholesight.prep.intensity import Mode
 from wholesight.prep.slices import Slicing
-from wholesight.volume import Scan, Volume
+from wholesight.volume import Note, Scan, Volume
 
 NAMES = [feature.name for feature in FEATURES]
 SHAPE, SPACING_MM = (60, 70, 12), (3.0, 3.0, 10.0)
@@ -66,6 +66,17 @@ def test_finer_pixels_of_the_same_head_look_alike():
     finer = Volume(fine, np.diag([1.5, 1.5, 10.0, 1.0]))
     finest = np.array([feature.finest for feature in FEATURES])
     assert (np.abs(looks(finer) - looks(volume)) < finest).all()
+
+
+def test_of_a_picture_without_a_pixel_size_proportions_count():
+    note = Note("N_NO_SPACING", "")
+    one = replace(head(), notes=(note,))
+    fine = one.voxels.repeat(2, axis=0).repeat(2, axis=1)
+    finer = Volume(fine, one.affine, notes=(note,))
+    finest = np.array([feature.finest for feature in FEATURES])
+    assert (np.abs(looks(finer) - looks(one)) < finest).all()
+    wider = Volume(one.voxels.repeat(2, axis=1), one.affine, notes=(note,))
+    assert (np.abs(looks(wider) - looks(one)) > 2 * finest).any()
 
 
 def test_a_small_lesion_is_no_other_kind_of_scan():

@@ -21,6 +21,8 @@ _DEVIATIONS: Final = 1.6449
 # merely the farthest happens to one in n + 1 normal scans, however few there are; and that one of
 # those is none of the kind itself must not let all others pass.
 TOO_FAR: Final = 1.5
+# Of so few subjects it cannot be told which one is of another kind.
+_FEW: Final = 5
 # And at least so far, however alike a handful of calibration subjects are: 1 is usual.
 LEAST_FAR: Final = 2.0
 
@@ -107,7 +109,7 @@ def limit_of(normal: Float[np.ndarray, " n"]) -> float:
 
     Of up to five subjects the largest is held to be usual; of more, one may be of another kind.
     """
-    usual = float(np.quantile(normal, _WITHIN, method="nearest"))
+    usual = float(np.quantile(normal, _WITHIN, method="lower" if normal.size > _FEW else "higher"))
     return max(LEAST_FAR, TOO_FAR * usual)
 
 

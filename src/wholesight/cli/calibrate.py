@@ -100,7 +100,7 @@ def calibrate(
         found, terms, costs=costs, replaced=thresholds_before(model), left_out=left_out
     )
     found.save_calibration(model, report.to_json())
-    show(report, model)
+    show(report, model, channels=detector.recipe.prep.channels)
 
 
 @contextmanager

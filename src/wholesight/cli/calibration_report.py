@@ -23,8 +23,11 @@ _ABOUT_THE_BODY = ("crc", "percentile", "fixed")
 _MOST_ODD = 5
 
 
-def show(report: Report, model: Path) -> None:
-    """Print a report on a calibration that has just been saved in a model folder."""
+def show(report: Report, model: Path, *, channels: Sequence[str] = ()) -> None:
+    """Print a report on a calibration that has just been saved in a model folder.
+
+    channels : that the model sees; one file alone is then no scan for it.
+    """
     from wholesight.cli.speech import command, console
 
     say = console()
@@ -41,7 +44,8 @@ def show(report: Report, model: Path) -> None:
         say.print(f"Replaced: {_replaced(report)}", soft_wrap=True)
     say.print(f"Saved in {model}. Next:", soft_wrap=True)
     of_site = () if None in report.groups else ("--site", next(iter(report.groups)))
-    words = ("segment", model, "SCAN.nii.gz", *of_site, "--out", "DIR")
+    scan = ("DATA", "--modality", "NAME") if channels else ("SCAN.nii.gz",)
+    words = ("segment", model, *scan, *of_site, "--out", "DIR")
     say.print("  " + command(*words), soft_wrap=True)
 
 

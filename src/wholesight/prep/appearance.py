@@ -98,8 +98,12 @@ def _sizes(prepared: Prepared, image: Volume) -> Float[np.ndarray, " s"]:
     order = [int(axis) for axis in np.argsort(prepared.turn[:, 0])]
     spacing_mm = np.array(image.spacing_mm)[order]
     taken = [np.flatnonzero(prepared.body.any(axis=_others(axis))) for axis in order]
-    size_mm = np.array([axis[-1] - axis[0] + 1 for axis in taken]) * spacing_mm
-    body_mm3 = prepared.body.sum() * image.voxel_mm3
+    size = np.array([axis[-1] - axis[0] + 1 for axis in taken])
+    if any(note.code == "N_NO_SPACING" for note in image.notes):
+        # Its proportions are known alone: the same thing may fill any number of pixels.
+        spacing_mm = np.array([1 / size[0], 1 / size[0], 1.0])
+    size_mm = size * spacing_mm
+    body_mm3 = prepared.body.sum() * spacing_mm.prod()
     # Not the size of pixels in a slice: slices are cut to one size before a method sees them.
     lengths = (spacing_mm[2], body_mm3, *size_mm)
     return np.array([*np.log(lengths), body_mm3 / size_mm.prod()])
