@@ -4,10 +4,11 @@
 
 A model of `standard`'s preparation learns what the training subjects of lgg-flair look like (no
 network is trained for that), and the calibration subjects say how far normal ones lie. Then scans
-of the validation subjects as they are, which should pass, and others that should not: heads with
-their skull (the data set's own), and the validation scans changed. Inverted in the brain is what a
-script does that knows the mask; inverted as a file, background and all, is what a viewer's setting
-does. Up and down, front and back swapped is a header that lies.
+of the validation subjects as they are and with every pixel of a slice cut in four, which should
+pass, and others that should not: heads with their skull (the data set's own), and the validation
+scans changed. Inverted in the brain is what a script does that knows the mask; inverted as a file,
+background and all, is what a viewer's setting does. Up and down, front and back swapped is a header
+that lies.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from lgg import lgg_folder, open_lgg
-from wholesight.calibration.typical import LEAST_FAR, TOO_FAR, Likeness, Typical, likeness
+from wholesight.calibration.typical import Likeness, Typical, likeness, limit_of
 from wholesight.datasets import Case
 from wholesight.io.reading import read_image
 from wholesight.prep.appearance import appearance
 from wholesight.prep.chain import Prep
 from wholesight.recipe import Recipe
 from wholesight.training.data import NormalSlices
-from wholesight.volume import Scan
+from wholesight.volume import Scan, Volume
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     cases = data.subset("validation")
     print(
         f"{len(normal)} calibration scans: distance {np.median(normal):.1f} in the middle, at most "
-        f"{normal.max():.1f}; fail beyond {max(LEAST_FAR, TOO_FAR * normal.max()):.1f}\n"
+        f"{normal.max():.1f}; fail beyond {limit_of(normal):.1f}\n"
     )
     print("| scans | number | qc: fail | distance, middle | smallest p | oddest |")
     print("|---|---|---|---|---|---|")
@@ -53,6 +54,7 @@ def kinds(cases: Sequence[Case]) -> dict[str, Iterable[Scan]]:
     with_skull = sorted((lgg_folder() / "with-skull").rglob("*flair*"))
     return {
         "as they are": changed(cases, np.asarray),
+        "as they are, in finer pixels": finer(cases),
         "with skull": (Scan(read_image(path)) for path in with_skull),
         "inverted in the brain": changed(cases, inverted_inside),
         "inverted as a file": changed(cases, lambda voxels: voxels.max() - voxels),
@@ -66,6 +68,14 @@ def changed(cases: Sequence[Case], change: Callable[[np.ndarray], np.ndarray]) -
     for case in cases:
         image = case.read().image
         yield Scan(image.like(np.ascontiguousarray(change(image.voxels), np.float32)))
+
+
+def finer(cases: Sequence[Case]) -> Iterator[Scan]:
+    """Yield the scans with every pixel of a slice cut in four; nothing else is new."""
+    for case in cases:
+        image = case.read().image
+        affine = image.affine @ np.diag([0.5, 0.5, 1.0, 1.0])
+        yield Scan(Volume(image.voxels.repeat(2, axis=0).repeat(2, axis=1), affine, image.name))
 
 
 def inverted_inside(voxels: np.ndarray) -> np.ndarray:
