@@ -4,13 +4,15 @@ import gzip
 import json
 import shutil
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wholesight.datasets import open_dataset
+from wholesight.datasets import Case, open_dataset
+from wholesight.datasets.channels import channels_of
 from wholesight.datasets.scans import file_hashes
-from wholesight.errors import InputError
+from wholesight.errors import InputError, UsageError
 from wholesight.io import nifti, reading
 from wholesight.prep.body import Nonzero
 from wholesight.prep.chain import Prep
@@ -99,6 +101,41 @@ def test_a_modality_on_another_grid_is_refused(two):
     with pytest.raises(InputError, match=r"its channel 't2' .*Resample") as fault:
         shown(case, "flair", "t2")
     assert fault.value.code == "E_GRID"
+
+
+def test_check_reads_the_channels_that_are_named(two, wholesight):
+    one, other = sorted(path for path in two.iterdir() if path.is_dir())[:2]
+    (one / f"{one.name}_t2.nii.gz").unlink()
+    path = other / f"{other.name}_t2.nii.gz"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert wholesight("check", two, "--modality", "flair").code == 0
+    ended = wholesight("check", two, "--modality", "flair", "--modality", "t2")
+    assert ended.code == 4
+    said = " ".join(ended.out.split())
+    assert "E_MISSING_MODALITY" in said
+    assert "E_TRUNCATED" in said
+
+
+def test_channels_of_bids_are_suffixes_in_any_case_and_of_one_set_of_entities():
+    modalities = (("FLAIR", Path("x_FLAIR.nii")), ("T2w", Path("x_T2w.nii")))
+    cases = [Case("x", "x", Path("x_FLAIR.nii"), modalities=modalities)]
+    assert channels_of(cases, "bids", ["flair"]) == []
+    assert channels_of(cases, "bids", ["acq-x_flair", "t2W"]) == ["FLAIR", "T2w"]
+    for odd in ("acq-x_T2w", "acq-x", "t1"):
+        with pytest.raises(UsageError, match=f"--modality {odd}: no case has .* FLAIR, T2w"):
+            channels_of(cases, "bids", ["FLAIR", odd])
+    with pytest.raises(UsageError, match="one image each"):
+        channels_of([Case("x", "x", Path("x.nii"))], "folder", ["a", "b"])
+
+
+def test_what_cannot_be_meant_is_refused(wholesight, two, tmp_path):
+    both = ("--modality", "flair", "--modality", "t2")
+    ended = wholesight("fit", two, *both, "--set", "channels=[t2]", "--out", tmp_path / "m")
+    assert ended.code == 2
+    assert "Leave one of them out" in ended.err
+    ended = wholesight("evaluate", tmp_path, two, *both, "--out", tmp_path / "e")
+    assert ended.code == 2
+    assert "name one, that in which the body is found" in ended.err
 
 
 @pytest.mark.slow

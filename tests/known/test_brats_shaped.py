@@ -20,7 +20,7 @@ def cases(brats_shaped):
 
 
 def test_it_is_sound_and_a_modality_must_be_chosen(brats_shaped):
-    report = check(brats_shaped, "flair")
+    report = check(brats_shaped, ["flair"])
     assert {finding.code for finding in report.findings} == {"N_NO_SPLIT"}
     assert report.usable == 6
     with pytest.raises(UsageError, match=r"flair \(6 cases\), t1 \(6 cases\)"):

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wholesight.cli.options import Modality, the_modality
+from wholesight.cli.options import Modalities
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
     from rich.table import Table
 
@@ -24,7 +26,7 @@ def check(
         Path,
         typer.Argument(metavar="DATA", help="A data set's folder, or its cases.tsv."),
     ],
-    modality: Modality = None,
+    modality: Modalities = None,
     json: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write the report as JSON too; - prints only the JSON."),
@@ -38,7 +40,7 @@ def check(
 
     from wholesight.io.files import write_json
 
-    report = _run(data, the_modality(modality))
+    report = _run(data, modality or ())
     if json == "-":
         typer.echo(_as_text(report))
     else:
@@ -48,7 +50,7 @@ def check(
     raise typer.Exit(_exit_code(report))
 
 
-def _run(data: Path, modality: str | None) -> Report:
+def _run(data: Path, modalities: Sequence[str]) -> Report:
     """Check, with a progress line on a terminal's error stream."""
     from rich.console import Console
     from rich.progress import Progress
@@ -59,7 +61,7 @@ def _run(data: Path, modality: str | None) -> Report:
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("reading", total=None)
         return check_dataset(
-            data, modality, on_case=lambda n, of: progress.update(task, completed=n, total=of)
+            data, modalities, on_case=lambda n, of: progress.update(task, completed=n, total=of)
         )
 
 

@@ -59,7 +59,7 @@ def fit(
     from wholesight.training.record import training_data
 
     screen = console()
-    several = [_channels(found, modality, overrides or ())] if modality and modality[1:] else []
+    several = _channels(found, modality or (), overrides or ())
     chosen = Recipe.load(recipe, [*several, *(overrides or ())], seed=seed)
     screen.print(Text.assemble((chosen.name, "bold"), f": {chosen.summary}"))
     if chosen.cost in ("hours", "days") and device_name(device.value) == "cpu":
@@ -86,29 +86,21 @@ def fit(
     screen.print("  " + command("calibrate", out, data, *terms, *shown), soft_wrap=True)
 
 
-def _channels(found: DataSet, modalities: Sequence[str], overrides: Sequence[str]) -> str:
-    """Return the override that makes channels of modalities, called as the data set calls them.
+def _channels(found: DataSet, modalities: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the override that makes channels of several modalities.
 
-    Raises UsageError where it calls none so, or the channels are named by --set, too.
+    Raises UsageError where the channels are named by --set, too.
     """
-    from wholesight.errors import UsageError, nearest
+    from wholesight.datasets.channels import channels_of
+    from wholesight.errors import UsageError
 
-    if any(change.startswith("channels=") for change in overrides):
+    names = channels_of(found.cases, found.layout, modalities)
+    if names and any(change.startswith("channels=") for change in overrides):
         raise UsageError(
             "--modality given several times, and --set channels: both name the channels. Leave "
             "one of them out."
         )
-    there = {name for case in found.cases for name, _ in case.modalities}
-    by_name = {name.casefold(): name for name in there}
-    # What BIDS calls an image is its suffix; the entities of the first say which images are meant,
-    # and the others of a case have the same.
-    asked = [modalities[0].rpartition("_")[2] if found.layout == "bids" else modalities[0]]
-    asked += modalities[1:]
-    for name in asked:
-        if name.casefold() not in by_name:
-            raise UsageError(f"--modality {name}: no case has a channel of this name. "
-                             f"{nearest(name, there)}")  # fmt: skip
-    return f"channels=[{', '.join(by_name[name.casefold()] for name in asked)}]"
+    return [f"channels=[{', '.join(names)}]"] if names else []
 
 
 def _softened(data: DataSet, screen: Console) -> list[str]:

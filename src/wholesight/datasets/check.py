@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,13 @@ import numpy as np
 from nibabel.orientations import aff2axcodes
 
 from wholesight.datasets.case import Case
+from wholesight.datasets.channels import channels_of
 from wholesight.datasets.dataset import survey
 from wholesight.datasets.finding import Finding, count, error, note, some
 from wholesight.datasets.report import NO_SPLIT, Counts, Report
 from wholesight.datasets.split import SPLITS
+from wholesight.errors import InputError
+from wholesight.prep.chain import require_channels
 from wholesight.prep.intensity import negative_share
 from wholesight.prep.orient import axial_axis
 from wholesight.volume import Scan, Volume
@@ -38,21 +41,24 @@ class _Facts(NamedTuple):
 
 def check(
     path: Path,
-    modality: str | None = None,
+    modalities: Sequence[str] = (),
     *,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Read every file of a data set, strictly, and report.
 
+    modalities : the image of each case, and others that are to be channels beside it.
     `on_case(done, all)` is called after each case. Raises UsageError when the modality must be
     chosen, and InputError when there is no data set here at all.
     """
-    found = survey(path, modality=modality)
+    found = survey(path, modality=modalities[0] if modalities else None)
+    channels = channels_of(found.cases, found.layout, modalities)
     facts: list[_Facts] = []
     findings = list(found.findings)
     for done, case in enumerate(found.cases, 1):
         scan, faults = case.attempt()
         if scan:
+            faults = _unfit(scan, channels)
             facts.append(_facts(case, scan))
             findings += [
                 note(each.code, case.id, f"{case.image}: {each.text}") for each in scan.image.notes
@@ -73,6 +79,14 @@ def check(
         sites=_counted(fact.case.site for fact in facts if fact.case.site),
         findings=tuple(sorted(findings, key=lambda finding: finding.level)),
     )
+
+
+def _unfit(scan: Scan, channels: Sequence[str]) -> list[InputError]:
+    try:
+        require_channels(scan, channels)
+    except InputError as fault:
+        return [fault]
+    return []
 
 
 def _facts(case: Case, scan: Scan) -> _Facts:

@@ -165,6 +165,13 @@ def _require_some(inside: np.ndarray) -> None:
         )
 
 
+def require_channels(scan: Scan, names: Sequence[str]) -> None:
+    """Read channels of a scan, and raise InputError, which names the scan, where one is unfit."""
+    with _naming(scan):
+        for name in names:
+            _channel(scan, name)
+
+
 def body_of(scan: Scan, rule: Body) -> np.ndarray:
     """Find a scan's body by a rule, (i, j, k) bool on the scan's own grid.
 
