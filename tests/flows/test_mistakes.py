@@ -28,7 +28,7 @@ def maps(heads, model, tmp_path_factory) -> Path:
 def test_info_of_a_data_set_names_the_command_that_tells_of_it(wholesight, heads):
     ended = wholesight("info", heads)
     assert ended.code == 2
-    assert f"Run: wholesight check {heads}" in ended.err
+    assert f"Of a data set: wholesight check {heads}." in ended.err
 
 
 @pytest.mark.parametrize("subset", ["train", "calibration", "all"])
