@@ -282,7 +282,7 @@ def test_resuming_with_fewer_scans_is_refused(wholesight, scans, calibrated, tmp
 def test_normals_are_there_before_the_first_scan(
     wholesight, scans, calibrated, tmp_path, monkeypatch
 ):
-    def full(*_):
+    def full(*_, **__):
         assert (tmp_path / "o" / NORMALS).exists()
         raise OutputError("the disk is full.")
 
