@@ -64,6 +64,10 @@ class Volume:
         """Volume of one voxel; right for sheared grids too."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    def is_noted(self, code: str) -> bool:
+        """Whether one of its notes has this code."""
+        return any(note.code == code for note in self.notes)
+
     def like(self, voxels: np.ndarray) -> Volume:
         """Other voxels on this grid, with this volume's geometry and header.
 

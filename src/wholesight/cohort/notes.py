@@ -153,7 +153,7 @@ def _spacing(detector: Detector, found: Segmentation) -> Iterator[dict[str, str]
 
 def _body(record: dict[str, Any], found: Segmentation) -> Iterator[dict[str, str]]:
     known = record.get("body_ml")
-    if not known or any(note.code == "N_NO_SPACING" for note in found.body.notes):
+    if not known or found.body.is_noted("N_NO_SPACING"):
         return
     here = float(found.body.voxels.sum()) * found.body.voxel_mm3 / 1000
     if not known["low"] / _APART <= here <= known["high"] * _APART:

@@ -99,7 +99,7 @@ def _sizes(prepared: Prepared, image: Volume) -> Float[np.ndarray, " s"]:
     spacing_mm = np.array(image.spacing_mm)[order]
     taken = [np.flatnonzero(prepared.body.any(axis=_others(axis))) for axis in order]
     size = np.array([axis[-1] - axis[0] + 1 for axis in taken])
-    if any(note.code == "N_NO_SPACING" for note in image.notes):
+    if image.is_noted("N_NO_SPACING"):
         # Its proportions are known alone: the same thing may fill any number of pixels.
         spacing_mm = np.array([1 / size[0], 1 / size[0], 1.0])
     size_mm = size * spacing_mm
